@@ -1,0 +1,1 @@
+"""Semlang: an optimizing compiler and runtime for programs made of LLM calls."""

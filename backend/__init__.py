@@ -1,0 +1,1 @@
+"""From engine IR to answers: engines and the executor."""

@@ -1,0 +1,176 @@
+"""The engine interface: Parrot's three calls, `fill`, `generate` and `free_context`.
+
+A context is a node of one reference-counted tree; the caller names contexts by integers of its own
+choosing, and `ROOT` is the empty one that always exists. All calls return at once: an engine orders
+work by data, so a context may be used as a parent before its tokens have been computed.
+Source: Parrot (OSDI'24), section 7, the universal engine abstraction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..ir.target import Tokenizer
+from ..ir.types import Type
+
+ROOT = 0
+"""The identifier of the empty context; it is never freed."""
+
+
+class EngineError(Exception):
+    """A call failed on the engine (context overflow, aborted, engine died); the message is for users."""
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How one output is decoded. `temperature` 0 is greedy; masks come before top-k, top-p and min-p."""
+
+    max_tokens: int = 256
+    max_words: int | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    stop: tuple[str, ...] = ()
+    regex: str | None = None
+    choices: tuple[str, ...] | None = None
+    type: Type | None = None
+    """Type of the value; None and plain text are unconstrained, any other type implies its grammar."""
+    logprobs: int | None = None
+    """Number of alternatives to report for each token; None reports nothing."""
+    stream_key: bytes | None = None
+    """Key of the random stream of a sampled output; None when greedy (see `backend.random_stream`)."""
+    strip_leading_space: bool = False
+    """Cut one leading space from the value (the prompt's constant ended in one, see docs/language.md)."""
+    ignore_eos: bool = False
+    """Keep on generating after EOS (benchmarks only)."""
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """One generated token with its log-probability and the most probable alternatives."""
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A finished output: `text` is the value's text, `kept_ids + tail` what its context holds.
+
+    The context keeps the longest run of generated tokens whose bytes are a prefix of the value's
+    text (`kept_ids`) and then the rest of the value as a piece of its own (`tail_ids`).
+    """
+
+    text: str
+    kept_ids: tuple[int, ...]
+    tail_ids: tuple[int, ...]
+    sampled_ids: tuple[int, ...]
+    """Every token that was sampled or forced, EOS and stop text included."""
+    finish_reason: str
+    """One of `eos`, `stop`, `length`, `words`, `complete` (a grammar was satisfied)."""
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True)
+class Priority:
+    """What the scheduler knows of a call: smaller sorts first."""
+
+    group: str | None = None
+    depth: int = 0
+    objective: str = "throughput"
+
+
+@dataclass
+class Callbacks:
+    """How an engine reports on one generate; called from the engine's own thread."""
+
+    on_finish: Callable[[Generation], None]
+    on_error: Callable[[EngineError], None]
+    on_text: Callable[[str], None] | None = None
+    """Each piece of text as it becomes final; what was released never changes."""
+
+
+@dataclass
+class EngineStats:
+    """Counters since the engine was made. Tokens, steps and KV slots are counted, not estimated."""
+
+    fills: int = 0
+    generates: int = 0
+    prompt_tokens: int = 0
+    """Sum over generates of the tokens that their context held before the first generated token."""
+    filled_tokens: int = 0
+    """Prompt tokens really computed (forward passes over known tokens, refills after preemption excluded)."""
+    refilled_tokens: int = 0
+    """Tokens computed again because their KV had been dropped."""
+    generated_tokens: int = 0
+    engine_steps: int = 0
+    peak_kv_tokens: int = 0
+    """Largest number of token slots that live contexts held at once; shared tokens count once."""
+    preemptions: int = 0
+    evicted_tokens: int = 0
+    kernels: str = ""
+    """Names of the attention and linear kernels in use."""
+    batch_sizes: list[int] = field(default_factory=list)
+    """Decode rows of each engine step."""
+
+
+@dataclass(frozen=True)
+class EngineEvent:
+    """One entry of an engine's trace. Times are seconds of `time.perf_counter`."""
+
+    kind: str
+    """`fill`, `generate` or `step`."""
+    name: str
+    start: float
+    end: float
+    arguments: dict[str, object]
+
+
+class Engine(Protocol):
+    """What the executor needs of an engine. Implementations: `reference`, `torch`."""
+
+    name: str
+    tokenizer: Tokenizer
+    context_length: int
+    """Most tokens that one context can hold."""
+
+    def fill(self, token_ids: Sequence[int], context_id: int, parent_context_id: int, *, label: str = "") -> None:
+        """Make `context_id`: `parent_context_id` followed by `token_ids` (may be empty)."""
+
+    def generate(
+        self,
+        sampling: SamplingOptions,
+        context_id: int,
+        parent_context_id: int,
+        callbacks: Callbacks,
+        *,
+        priority: Priority = Priority(),
+        label: str = "",
+    ) -> None:
+        """Decode one output after `parent_context_id`; `context_id` becomes parent + the output's tokens.
+
+        Bad options (a budget below the grammar's minimum, an empty `choices`, a context that would
+        overflow) reach `on_error`. Children of a context whose generate failed fail as well.
+        """
+
+    def abort(self, context_id: int) -> None:
+        """Stop the generate of `context_id`, if it still runs; its `on_error` is called."""
+
+    def free_context(self, context_id: int) -> None:
+        """Drop the caller's reference; the tokens stay for as long as descendants or running calls need them."""
+
+    def stats(self) -> EngineStats:
+        """A consistent copy of the counters."""
+
+    def drain_events(self) -> list[EngineEvent]:
+        """Trace events since the last call; empty unless the engine was made with `trace=True`."""
+
+    def check_integrity(self) -> None:
+        """Raise AssertionError when reference counts, pages and the tree disagree."""
+
+    def close(self) -> None:
+        """Stop the engine's thread and release its memory; running calls fail."""

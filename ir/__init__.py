@@ -1,0 +1,1 @@
+"""Types, values, operations and regions; their text; their verifier."""
