@@ -44,7 +44,9 @@ class Root:
     """`engine.root`, the empty context."""
 
 
-Literal: TypeAlias = "str | int | float | bool | None | Symbol | Word | TokenList | Root | Type | tuple[Literal, ...] | Table"
+Literal: TypeAlias = (
+    "str | int | float | bool | Symbol | Word | TokenList | Root | Type | tuple[Literal, ...] | Table | None"
+)
 
 
 @dataclass(frozen=True)

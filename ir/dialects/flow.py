@@ -67,8 +67,9 @@ DEFINITIONS = (
         "flow.host", "Calls a host function; one that is not pure takes and gives the effect, last.",
         "@host, args…[, effect]", "[T][, effect]", frozenset({Trait.EFFECTFUL}), EVERY_LEVEL),
     OpDefinition(
-        "flow.for", "A map over lists of equal index: bodies are independent, order is kept. `unordered` drops the order "
-        "of effects: every body starts from the effect operand.",
+        "flow.for",
+        "A map over lists, as long as the shortest: bodies are independent, order is kept. `unordered` drops the "
+        "order of effects: every body starts from the effect operand.",
         "lists…[, effect]", "list<T>…[, effect]", REGION, EVERY_LEVEL,
         (AttributeDefinition("unordered", "bool", "effects of different elements are not ordered"),),
         regions=True, check=_for),
