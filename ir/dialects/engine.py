@@ -17,7 +17,8 @@ DEFINITIONS = (
     OpDefinition(
         "engine.fill", "The context followed by pieces: tokens, text values, or `role(name)` where it is known late.",
         "ctx | engine.root, pieces…", "ctx", frozenset({Trait.PURE, Trait.CONTEXT}), ENGINE,
-        (AttributeDefinition("spaced", "ints", "which pieces have one space before the value"),
+        (AttributeDefinition("model", "text", "model alias of a fill from `engine.root`"),
+         AttributeDefinition("spaced", "ints", "which pieces have one space before the value"),
          AttributeDefinition("shared", "int", "number of contexts that continue this one", merge=False))),
     OpDefinition(
         "engine.generate", "Decodes an output; gives its value and the context that holds it.",
