@@ -1,0 +1,278 @@
+"""Tree attention against float64, with NaN in every KV slot that is not in use."""
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor
+
+from semlang.kernels.attention_plan import split_contiguous, work_items
+from semlang.kernels.reference_attention import reference_attention
+from semlang.kernels.tree_attention import AttentionPlan, AttentionShape, tree_attention
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Run:
+    slots: NDArray[np.int64]
+    first_position: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    slots: NDArray[np.int64]
+    first_position: int
+    ancestors: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    runs: list[Run]
+    segments: list[Segment]
+    slot_count: int
+
+
+def step(
+    nodes: list[tuple[int, int]], queries: list[tuple[int, int]], layout: str = "contiguous", seed: int = 0
+) -> Step:
+    """A step over a tree. `nodes`: (parent or -1, length); `queries`: (node, n), its last n tokens are new.
+
+    A resident run is what a node holds before its new tokens. Slots are `contiguous`, in shuffled
+    `pages` of 16, or `scattered`.
+    """
+    total = sum(-(-length // 16) * 16 for _, length in nodes) + 16
+    pages = np.arange(total).reshape(-1, 16)
+    if layout == "pages":
+        pages = np.random.default_rng(seed).permutation(pages)
+    slots = pages.reshape(-1)
+    if layout == "scattered":
+        slots = np.random.default_rng(seed).permutation(slots)
+    new = dict(queries)
+    runs: list[Run] = []
+    start: list[int] = []
+    own: list[NDArray[np.int64]] = []
+    offset = 0
+    for number, (parent, length) in enumerate(nodes):
+        start.append(start[parent] + nodes[parent][1] if parent >= 0 else 0)
+        own.append(slots[offset : offset + length])
+        offset += -(-length // 16) * 16
+        runs.append(Run(own[number][: length - new.get(number, 0)], start[number]))
+    segments = []
+    for node, count in queries:
+        chain = [node]
+        while nodes[chain[-1]][0] >= 0:
+            chain.append(nodes[chain[-1]][0])
+        length = nodes[node][1]
+        segments.append(Segment(own[node][length - count :], start[node] + length - count, tuple(reversed(chain))))
+    return Step(runs, segments, total)
+
+
+TREES: dict[str, tuple[list[tuple[int, int]], list[tuple[int, int]]]] = {
+    "one sequence": ([(-1, 37)], [(0, 1)]),
+    "one key": ([(-1, 1)], [(0, 1)]),
+    "two levels, 5 leaves": ([(-1, 100)] + [(0, 7 + 9 * i) for i in range(5)], [(i + 1, 1) for i in range(5)]),
+    "three levels, ragged": (
+        [(-1, 130), (0, 33), (0, 16), (1, 5), (1, 1), (2, 64), (2, 17)],
+        [(3, 1), (4, 1), (5, 1), (6, 1)],
+    ),
+    "chunk on a shared prefix": ([(-1, 96), (0, 70), (0, 9)], [(1, 40), (2, 9)]),
+    "mixed": ([(-1, 50), (0, 45), (0, 20), (0, 3), (-1, 18)], [(1, 20), (2, 1), (3, 3), (4, 18)]),
+    "whole prompt": ([(-1, 77)], [(0, 77)]),
+    "empty middle node": ([(-1, 40), (0, 0), (1, 9), (1, 3)], [(2, 1), (3, 2)]),
+    "empty root": ([(-1, 0), (0, 4), (0, 2)], [(1, 1), (2, 2)]),
+    "40 leaves": ([(-1, 64)] + [(0, 3)] * 40, [(i + 1, 1) for i in range(40)]),
+    "a node without rows": ([(-1, 20), (0, 30), (0, 5)], [(2, 1)]),
+    "runs of one token": ([(-1, 1), (0, 1), (1, 1), (1, 1), (0, 1)], [(2, 1), (3, 1), (4, 1)]),
+    "64 deep, forked at each": (
+        [(-1, 3)] + [(i, 1 + i % 3) for i in range(63)] + [(i, 1) for i in range(64)],
+        [(64 + i, 1) for i in range(64)],
+    ),
+    "page borders": ([(-1, 16), (0, 15), (0, 16), (0, 17), (0, 33)], [(1, 1), (2, 16), (3, 1), (4, 17)]),
+    "long runs": ([(-1, 600), (0, 300), (0, 520), (1, 40), (1, 2)], [(2, 1), (3, 33), (4, 1)]),
+}
+
+
+def tensors(step: Step, heads: int, kv_heads: int, dim: int, dtype: torch.dtype, gain: float = 1.0) -> list[Tensor]:
+    """Random query, keys and values; unused slots hold NaN."""
+    generator = torch.Generator().manual_seed(7)
+    used = [slot for part in [*step.runs, *step.segments] for slot in part.slots.tolist()]
+    pools = torch.full((2, kv_heads, step.slot_count, dim), torch.nan)
+    pools[:, :, used] = torch.randn(2, kv_heads, len(used), dim, generator=generator)
+    rows = sum(len(segment.slots) for segment in step.segments)
+    query = torch.randn(heads, rows, dim, generator=generator) * gain
+    return [part.to(dtype) for part in (query, pools[0], pools[1])]
+
+
+def error(
+    step: Step,
+    heads: int = 6,
+    kv_heads: int = 2,
+    dim: int = 16,
+    dtype: torch.dtype = torch.float32,
+    *,
+    window: int | None = None,
+    soft_cap: float | None = None,
+    sinks: Tensor | None = None,
+    scale: float = 0.25,
+    gain: float = 1.0,
+) -> float:
+    """Relative distance of tree attention from the float64 reference."""
+    query, keys, values = tensors(step, heads, kv_heads, dim, dtype, gain)
+    plan = AttentionPlan(step.runs, step.segments, AttentionShape(heads, kv_heads, dim, CPU), window)
+    result = tree_attention(query, keys, values, plan, scale=scale, soft_cap=soft_cap, sinks=sinks)
+    assert result.dtype == dtype
+    expected = reference_attention(
+        query, keys, values, step.runs, step.segments, scale=scale, window=window, soft_cap=soft_cap, sinks=sinks
+    )
+    return float((result.double() - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "pages", "scattered"])
+@pytest.mark.parametrize("name", TREES)
+def test_equals_float64(name: str, layout: str) -> None:
+    assert error(step(*TREES[name], layout)) < 2e-6
+
+
+@pytest.mark.parametrize("window", [1, 2, 16, 50, 500])
+@pytest.mark.parametrize("name", TREES)
+def test_sliding_window(name: str, window: int) -> None:
+    assert error(step(*TREES[name], "pages"), window=window) < 2e-6
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_soft_cap_and_sinks(name: str) -> None:
+    tree = step(*TREES[name], "pages")
+    assert error(tree, soft_cap=1.5, scale=1.0) < 2e-6
+    assert error(tree, sinks=torch.linspace(-2.0, 3.0, 6)) < 2e-6
+    assert error(tree, soft_cap=1.5, scale=1.0, sinks=torch.linspace(-2.0, 3.0, 6), window=20) < 2e-6
+
+
+def test_a_chunk_longer_than_the_window_and_than_a_row_block() -> None:
+    for window in (3, 100, 300):
+        assert error(step([(-1, 40), (0, 700)], [(1, 690)]), window=window) < 2e-6
+
+
+@pytest.mark.parametrize("heads, kv_heads", [(1, 1), (4, 4), (3, 1), (12, 3), (14, 2)])
+@pytest.mark.parametrize("dim", [1, 12, 64, 80, 128, 256])
+def test_head_counts_and_sizes(heads: int, kv_heads: int, dim: int) -> None:
+    assert error(step(*TREES["mixed"], "pages"), heads, kv_heads, dim, scale=dim**-0.5) < 2e-6
+
+
+def test_values_of_another_size_than_keys() -> None:
+    tree = step(*TREES["mixed"], "pages")
+    query, keys, values = tensors(tree, 4, 2, 24, torch.float32)
+    plan = AttentionPlan(tree.runs, tree.segments, AttentionShape(4, 2, 24, CPU))
+    result = tree_attention(query, keys, values[..., :8], plan)
+    expected = reference_attention(query, keys, values[..., :8], tree.runs, tree.segments, scale=24**-0.5)
+    assert (result.double() - expected).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("dtype, bound", [(torch.float64, 1e-12), (torch.bfloat16, 1e-2), (torch.float16, 2e-3)])
+@pytest.mark.parametrize("name", ["mixed", "long runs", "40 leaves"])
+def test_dtypes(name: str, dtype: torch.dtype, bound: float) -> None:
+    assert error(step(*TREES[name]), dtype=dtype) < bound
+    assert error(step(*TREES[name], "pages"), dtype=dtype, soft_cap=5.0) < bound
+
+
+@pytest.mark.parametrize("name", ["mixed", "long runs", "three levels, ragged"])
+def test_huge_scores(name: str) -> None:
+    assert error(step(*TREES[name]), gain=300.0) < 1e-4
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """A random tree with new tokens in random nodes that nothing hangs below."""
+    count = draw(st.integers(1, 12))
+    nodes = [(-1 if i == 0 else draw(st.integers(-1, i - 1)), draw(st.integers(0, 40))) for i in range(count)]
+    parents = {parent for parent, _ in nodes}
+    leaves = [i for i in range(count) if i not in parents and nodes[i][1]]
+    chosen = [leaf for leaf in leaves if draw(st.booleans())]
+    return nodes, [(leaf, draw(st.integers(1, nodes[leaf][1]))) for leaf in chosen]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    trees(), st.sampled_from(["contiguous", "pages", "scattered"]), st.none() | st.integers(1, 60), st.integers(0, 9)
+)
+def test_random_trees(
+    tree: tuple[list[tuple[int, int]], list[tuple[int, int]]], layout: str, window: int | None, seed: int
+) -> None:
+    nodes, queries = tree
+    if queries:
+        assert error(step(nodes, queries, layout, seed), 4, 2, 8, window=window) < 3e-6
+
+
+def test_a_step_without_tokens() -> None:
+    plan = AttentionPlan([], [], AttentionShape(4, 2, 8, CPU))
+    empty = torch.empty(4, 0, 8)
+    assert tree_attention(empty, torch.zeros(2, 5, 8), torch.zeros(2, 5, 8), plan).shape == (0, 4, 8)
+
+
+def test_a_shared_run_is_read_once() -> None:
+    prefix, own, leaves = 1000, 5, 16
+    tree = step([(-1, prefix)] + [(0, own)] * leaves, [(i + 1, 1) for i in range(leaves)])
+    plan = AttentionPlan(tree.runs, tree.segments, AttentionShape(4, 2, 16, CPU))
+    assert plan.kv_tokens_read == prefix + leaves * own
+
+
+def test_each_level_is_read_once() -> None:
+    nodes, queries = TREES["three levels, ragged"]
+    tree = step(nodes, queries, "pages")
+    plan = AttentionPlan(tree.runs, tree.segments, AttentionShape(4, 2, 16, CPU))
+    assert plan.kv_tokens_read == sum(length for _, length in nodes)
+
+
+def test_a_window_drops_what_no_row_sees() -> None:
+    tree = step([(-1, 1000), (0, 8), (0, 8)], [(1, 1), (2, 1)])
+    plan = AttentionPlan(tree.runs, tree.segments, AttentionShape(4, 2, 16, CPU), window=100)
+    assert plan.kv_tokens_read == (100 - 8) + 8 + 8
+
+
+def test_runs_with_the_same_readers_are_one_item() -> None:
+    tree = step([(-1, 30), (0, 20), (1, 4), (1, 6)], [(2, 1), (3, 1)])
+    first, *rest = work_items(tree.runs, tree.segments)
+    assert len(first.slots) == 50 and first.rows.tolist() == [0, 1]
+    assert [len(item.slots) for item in rest] == [4, 6]
+
+
+def test_long_contiguous_runs_are_read_in_place() -> None:
+    tree = step([(-1, 600), (0, 700), (1, 4), (1, 6)], [(2, 1), (3, 1)])
+    parts = split_contiguous(work_items(tree.runs, tree.segments)[0], 300)
+    assert [(int(part.slots[0]), len(part.slots)) for part in parts] == [(0, 600), (608, 700)]
+
+
+def test_results_do_not_depend_on_the_order_of_segments() -> None:
+    tree = step(*TREES["three levels, ragged"], "pages")
+    query, keys, values = tensors(tree, 6, 2, 16, torch.float32)
+    shape = AttentionShape(6, 2, 16, CPU)
+    straight = tree_attention(query, keys, values, AttentionPlan(tree.runs, tree.segments, shape))
+    order = list(range(len(tree.segments)))
+    random.Random(3).shuffle(order)
+    plan = AttentionPlan(tree.runs, [tree.segments[i] for i in order], shape)
+    shuffled = tree_attention(query[:, order].contiguous(), keys, values, plan)
+    assert torch.equal(shuffled, straight[order])
+
+
+@pytest.mark.parametrize("name", ["three levels, ragged", "long runs", "mixed", "40 leaves"])
+def test_a_row_alone_is_the_same_up_to_rounding(name: str) -> None:
+    tree = step(*TREES[name], "pages")
+    query, keys, values = tensors(tree, 6, 2, 16, torch.float32)
+    shape = AttentionShape(6, 2, 16, CPU)
+    together = tree_attention(query, keys, values, AttentionPlan(tree.runs, tree.segments, shape))
+    row = 0
+    for segment in tree.segments:
+        rows = slice(row, row + len(segment.slots))
+        row = rows.stop
+        alone = tree_attention(query[:, rows], keys, values, AttentionPlan(tree.runs, [segment], shape))
+        assert torch.allclose(together[rows], alone, rtol=1e-5, atol=2e-6)
+
+
+def test_a_window_without_tokens_is_an_error() -> None:
+    with pytest.raises(ValueError, match="at least one token"):
+        work_items([], [], window=0)
