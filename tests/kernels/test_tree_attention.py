@@ -9,13 +9,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from torch import Tensor
-
 from semlang.kernels.attention_plan import split_contiguous, work_items
 from semlang.kernels.reference_attention import reference_attention
 from semlang.kernels.tree_attention import AttentionPlan, AttentionShape, tree_attention
+from torch import Tensor
 
 CPU = torch.device("cpu")
+
+Pairs = list[tuple[int, int]]
+LAYOUTS = ["contiguous", "pages", "scattered"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def step(
     return Step(runs, segments, total)
 
 
-TREES: dict[str, tuple[list[tuple[int, int]], list[tuple[int, int]]]] = {
+TREES: dict[str, tuple[Pairs, Pairs]] = {
     "one sequence": ([(-1, 37)], [(0, 1)]),
     "one key": ([(-1, 1)], [(0, 1)]),
     "two levels, 5 leaves": ([(-1, 100)] + [(0, 7 + 9 * i) for i in range(5)], [(i + 1, 1) for i in range(5)]),
@@ -101,7 +103,7 @@ TREES: dict[str, tuple[list[tuple[int, int]], list[tuple[int, int]]]] = {
 def tensors(step: Step, heads: int, kv_heads: int, dim: int, dtype: torch.dtype, gain: float = 1.0) -> list[Tensor]:
     """Random query, keys and values; unused slots hold NaN."""
     generator = torch.Generator().manual_seed(7)
-    used = [slot for part in [*step.runs, *step.segments] for slot in part.slots.tolist()]
+    used = np.concatenate([run.slots for run in step.runs] + [segment.slots for segment in step.segments])
     pools = torch.full((2, kv_heads, step.slot_count, dim), torch.nan)
     pools[:, :, used] = torch.randn(2, kv_heads, len(used), dim, generator=generator)
     rows = sum(len(segment.slots) for segment in step.segments)
@@ -133,7 +135,7 @@ def error(
     return float((result.double() - expected).norm() / expected.norm())
 
 
-@pytest.mark.parametrize("layout", ["contiguous", "pages", "scattered"])
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", TREES)
 def test_equals_float64(name: str, layout: str) -> None:
     assert error(step(*TREES[name], layout)) < 2e-6
@@ -186,7 +188,7 @@ def test_huge_scores(name: str) -> None:
 
 
 @st.composite
-def trees(draw: st.DrawFn) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+def trees(draw: st.DrawFn) -> tuple[Pairs, Pairs]:
     """A random tree with new tokens in random nodes that nothing hangs below."""
     count = draw(st.integers(1, 12))
     nodes = [(-1 if i == 0 else draw(st.integers(-1, i - 1)), draw(st.integers(0, 40))) for i in range(count)]
@@ -200,9 +202,7 @@ def trees(draw: st.DrawFn) -> tuple[list[tuple[int, int]], list[tuple[int, int]]
 @given(
     trees(), st.sampled_from(["contiguous", "pages", "scattered"]), st.none() | st.integers(1, 60), st.integers(0, 9)
 )
-def test_random_trees(
-    tree: tuple[list[tuple[int, int]], list[tuple[int, int]]], layout: str, window: int | None, seed: int
-) -> None:
+def test_random_trees(tree: tuple[Pairs, Pairs], layout: str, window: int | None, seed: int) -> None:
     nodes, queries = tree
     if queries:
         assert error(step(nodes, queries, layout, seed), 4, 2, 8, window=window) < 3e-6
