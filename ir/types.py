@@ -7,7 +7,16 @@ reference to their declaration in the module.
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
+
+_PLAIN_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+def quoted_name(name: str) -> str:
+    """A name as IR text: bare where it is an identifier (maybe dotted), else a JSON string."""
+    return name if _PLAIN_NAME.fullmatch(name) else json.dumps(name)
 
 
 @dataclass(frozen=True)
@@ -27,13 +36,15 @@ class Text(Type):
 
 @dataclass(frozen=True)
 class Int(Type):
-    """A 64-bit signed integer, within `low..high` (both ends included) when bounded."""
+    """A 64-bit signed integer, within `low..high` (both ends included; None is no bound on that side)."""
 
     low: int | None = None
     high: int | None = None
 
     def __str__(self) -> str:
-        return "int" if self.low is None else f"int<{self.low}..{self.high}>"
+        if self.low is None and self.high is None:
+            return "int"
+        return f"int<{'' if self.low is None else self.low}..{'' if self.high is None else self.high}>"
 
 
 @dataclass(frozen=True)
@@ -68,7 +79,7 @@ class Enum(Type):
     members: tuple[EnumMember, ...]
 
     def __str__(self) -> str:
-        return f"enum<{self.name}>"
+        return f"enum<{quoted_name(self.name)}>"
 
 
 @dataclass(frozen=True)
@@ -88,8 +99,8 @@ class Record(Type):
 
     def __str__(self) -> str:
         if self.name is not None:
-            return f"record<{self.name}>"
-        return "record<" + ", ".join(f"{f.name}: {f.type}" for f in self.fields) + ">"
+            return f"record<{quoted_name(self.name)}>"
+        return "record<" + ", ".join(f"{quoted_name(f.name)}: {f.type}" for f in self.fields) + ">"
 
     def field(self, name: str) -> Field | None:
         """The field called `name`, or None."""
