@@ -1,0 +1,1 @@
+"""What the verifier checks: one file per family of rules, each a list of small functions."""
