@@ -148,7 +148,11 @@ class Binary(Node):
 
 @dataclass(frozen=True)
 class Block(Node):
-    """`{ let …; value }`: statements and the values given (several only in for, fold and loop bodies)."""
+    """`{ let …; value }`: statements and the values given (several only in for, fold and loop bodies).
+
+    `yield a, b`, `yield (a, b)`, `a, b` and `(a, b)` as the last line all give `values` (a, b), never one TupleExpr; so
+    do the branches of an `if` there. A last `if` without an `else` is a statement and gives no value.
+    """
 
     statements: tuple[Statement, ...]
     values: tuple[Expr, ...]

@@ -1,0 +1,139 @@
+"""The LALR driver: tokens of one declaration or tag to its tree, with recovery from syntax errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..ir.diagnostics import Diagnostics
+from ..ir.source import SourceFile, Span
+from .grammar_table import load_table
+from .layout import Chunk
+from .syntax_errors import report_syntax_error
+from .tokens import CONTEXTUAL_WORDS, Token
+from .tree_builder import TreeBuilder
+
+MAX_DEPTH = 200
+"""Deepest syntax tree: what walks it by recursion stays within Python's limit."""
+
+
+class LalrParser:
+    """An LALR(1) parser with yacc's recovery: the innermost list that takes an ERROR goes on behind it.
+
+    The stacks run in parallel: `states` has one entry more than `values`, `firsts` and `afters` (the tokens
+    `firsts[i]` to `afters[i]` make value i) and `depths` (how deep value i's tree is).
+    """
+
+    def __init__(self, source: SourceFile, diagnostics: Diagnostics, chunk: Chunk) -> None:
+        self.source = source
+        self.diagnostics = diagnostics
+        self.tokens = chunk.tokens
+        self.brackets = chunk.depths
+        self.table = load_table()
+        self.builder = TreeBuilder(source, diagnostics)
+        self.states: list[int] = []
+        self.values: list[Any] = []
+        self.firsts: list[int] = []
+        self.afters: list[int] = []
+        self.depths: list[int] = []
+
+    def parse(self, start: str) -> Any:
+        """The value of the start symbol, or None after errors, which are reported."""
+        rows, states, tokens = self.table.rows, self.states, self.tokens
+        states.append(self.table.start[start])
+        has_errors = False
+        position = 0
+        while True:
+            token = tokens[position]
+            kind = token.kind
+            if kind == "NAME" and token.text in CONTEXTUAL_WORDS and token.text in rows[states[-1]]:
+                kind = token.text
+            action = rows[states[-1]].get(kind)
+            while action is not None and action < 0:
+                if not self._reduce(-1 - action, position):
+                    return None
+                action = rows[states[-1]].get(kind)
+            if action is None:
+                has_errors = True
+                report_syntax_error(self.source, self.diagnostics, self.table, states, tokens, position)
+                recovered = self._recover(position)
+                if recovered is None:
+                    return None
+                position = recovered
+            elif kind == "$END":
+                return None if has_errors else self.values[-1]
+            else:
+                self._shift(action, token, position, position + 1)
+                position += 1
+
+    def _shift(self, state: int, value: Any, first: int, after: int, depth: int = 0) -> None:
+        self.states.append(state)
+        self.values.append(value)
+        self.firsts.append(first)
+        self.afters.append(after)
+        self.depths.append(depth)
+
+    def _pop(self, count: int) -> None:
+        del self.states[-count:], self.values[-count:], self.firsts[-count:], self.afters[-count:], self.depths[-count:]
+
+    def _reduce(self, number: int, position: int) -> bool:
+        """Replace the children on the stack by their parent; False (reported) if the tree gets too deep."""
+        rule = self.table.rules[number]
+        size = rule.size
+        if size == 1 and rule.passes_single_child:
+            self.states[-1] = self.table.rows[self.states[-2]][rule.origin]
+            return True
+        children: list[Any] = []
+        bottom = len(self.values) - size
+        for index, is_list, nones in rule.kept:
+            if nones:
+                children += [None] * nones
+            if is_list:
+                children += self.values[bottom + index]
+            else:
+                children.append(self.values[bottom + index])
+        if rule.nones_after:
+            children += [None] * rule.nones_after
+        first, after, depth = position, position, 0
+        if size:
+            first, after, depth = self.firsts[bottom], self.afters[-1], max(self.depths[bottom:])
+            self._pop(size)
+        value: Any = children
+        if rule.passes_single_child and len(children) == 1:
+            value = children[0]
+        elif not rule.is_list:
+            depth += 1
+            span = self._span(first, after)
+            if depth > MAX_DEPTH:
+                self.diagnostics.error("E0022", f"the code is nested more than {MAX_DEPTH} deep", span,
+                                       fix="name the inner part with `let`")
+                return False
+            value = getattr(self.builder, rule.action)(span, children)
+        self._shift(self.table.rows[self.states[-1]][rule.origin], value, first, after, depth)
+        return True
+
+    def _span(self, first: int, after: int) -> Span:
+        start = self.tokens[first].start
+        return Span(self.source, start, self.tokens[after - 1].end if after > first else start)
+
+    def _recover(self, position: int) -> int | None:
+        """Cut the stack back to a list that takes an ERROR; gives the token behind the ERROR, None if no list does."""
+        rows, tokens = self.table.rows, self.tokens
+        while self.states:
+            state = rows[self.states[-1]].get("ERROR", -1)
+            first = self.afters[-1] if self.afters else 0
+            if state >= 0:
+                after = position
+                while tokens[after].kind != "$END" and not self._ends_error(after, self.brackets[first], rows[state]):
+                    after += 1
+                if after > first:
+                    self._shift(state, Token("ERROR", "", tokens[first].start, tokens[after - 1].end), first, after)
+                    return after if tokens[after].kind in rows[state] else None
+            if not self.values:
+                return None
+            self._pop(1)
+        return None
+
+    def _ends_error(self, position: int, brackets: int, row: dict[str, int]) -> bool:
+        """Whether an ERROR inside `brackets` brackets ends before this token."""
+        here = self.brackets[position]
+        return here < brackets or (here == brackets and self.tokens[position].kind in row)

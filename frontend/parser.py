@@ -1,0 +1,58 @@
+"""Source text to syntax tree: the entry points `parse_source` and `parse_file`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from ..ir.diagnostics import Diagnostics
+from ..ir.source import SourceFile
+from . import ast
+from .lalr_parser import LalrParser
+from .layout import lay_out, split_declarations
+from .lexer import Lexer
+from .template import parse_template
+
+
+def parse_file(path: str, diagnostics: Diagnostics) -> ast.File | None:
+    """Read and parse the file at `path` (`-` is standard input); None if it has errors, which are reported."""
+    source = read_source(path, diagnostics)
+    return None if source is None else parse_source(source, diagnostics)
+
+
+def read_source(path: str, diagnostics: Diagnostics) -> SourceFile | None:
+    """The text of the file at `path` (`-` is standard input); None if it cannot be read, which is reported."""
+    try:
+        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        diagnostics.error("E0501", f"cannot read `{path}`: {reason}", None)
+        return None
+    try:
+        return SourceFile("<stdin>" if path == "-" else path, data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        diagnostics.error("E0502", f"`{path}` is not UTF-8: byte 0x{data[error.start]:02X} in line {line}", None,
+                          fix="save the file as UTF-8")
+        return None
+
+
+def parse_source(source: SourceFile, diagnostics: Diagnostics) -> ast.File | None:
+    """The syntax tree of a file; None if it has syntax errors, all of which are reported."""
+    found = Diagnostics()
+    lexer = Lexer(source, found)
+    lexer.run()
+    for token in lexer.tokens:
+        if token.kind == "PROMPT":
+            token.value = parse_template(source, found, token)
+    declarations = []
+    for tokens in split_declarations(lexer.tokens):
+        chunk = lay_out(tokens, source, found)
+        if chunk.is_balanced:
+            declaration = LalrParser(source, found, chunk).parse("declaration")
+            if declaration is not None:
+                declarations.append(declaration)
+    diagnostics.items += sorted(found, key=lambda d: d.primary.span.start if d.primary else 0)
+    if found.has_errors:
+        return None
+    return ast.File(source, tuple(declarations), tuple(lexer.comments))
