@@ -1,0 +1,7 @@
+"""The error that loading a model raises; importing it does not import torch."""
+
+from __future__ import annotations
+
+
+class ModelLoadError(ValueError):
+    """A model cannot be loaded or held; the message names the model and a remedy and is for users."""

@@ -1,0 +1,203 @@
+"""Loads a decoder with `transformers` and gives it our attention; every failure is a `ModelLoadError`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import ModelLoadError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+SMALL_MODEL = 200_000_000
+"""Parameters below which a model runs in float32 unless told otherwise."""
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def load_model(model: str, *, device: str = "cpu", dtype: str | None = None) -> PreTrainedModel:
+    """The model in the directory, or with the hub id, `model`, in evaluation mode on `device`.
+
+    `dtype` is one of `DTYPES`; see `default_dtype` for None. The hub is asked only when `model` is not
+    a directory.
+    """
+    local = _is_directory(model)
+    # Imported here, so that a wrong name is reported at once and not after seconds of imports.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from .attention_hook import IMPLEMENTATION
+    from .memory import available_bytes, gibibytes
+
+    _quiet()
+    place = _device(device)
+    config = _config(model, local)
+    _check_architecture(model, config)
+    parameters = _parameter_count(Path(model)) if local else None
+    kind = _dtype(dtype) if dtype is not None else default_dtype(parameters, config, place)
+    free = available_bytes(place)
+    if parameters is not None and free is not None and parameters * kind.itemsize > free:
+        raise ModelLoadError(
+            f"{model} needs {gibibytes(parameters * kind.itemsize)} for its weights on {place}, "
+            f"where {gibibytes(free)} is free; use a smaller model or dtype"
+        )
+    try:
+        loaded, info = _auto_model().from_pretrained(
+            model,
+            config=config,
+            dtype=kind,
+            attn_implementation=IMPLEMENTATION,
+            local_files_only=local,
+            output_loading_info=True,
+        )
+    except Exception as error:  # transformers raises whatever its readers raise; all of it means one thing here
+        raise ModelLoadError(f"cannot read the weights of {model}: {_first_line(error)}; {_remedy(local)}") from error
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])
+        raise ModelLoadError(f"{model} lacks {len(missing)} of its weights, {missing[0]} among them; {_remedy(local)}")
+    try:
+        placed: PreTrainedModel = loaded.to(place)
+    except RuntimeError as error:
+        raise ModelLoadError(f"{model} does not fit on {place}: {_first_line(error)}; use a smaller model") from error
+    placed.requires_grad_(False)
+    placed.train(False)
+    return placed
+
+
+def default_dtype(parameters: int | None, config: Any, device: torch.device) -> torch.dtype:
+    """float32 for small models; else the checkpoint's 16-bit type, or bfloat16, where the device is fast at it."""
+    import torch
+
+    if parameters is not None and parameters < SMALL_MODEL:
+        return torch.float32
+    stored = getattr(config, "dtype", None)
+    if device.type == "cpu":
+        fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        return torch.bfloat16 if fast else torch.float32
+    return stored if stored in (torch.bfloat16, torch.float16) else torch.bfloat16
+
+
+def _quiet() -> None:
+    """No progress bars, and no warnings about what this module checks itself."""
+    from transformers.utils import logging
+
+    reporting: Any = logging
+    reporting.set_verbosity_error()
+    reporting.disable_progress_bar()
+
+
+def _auto_model() -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ModelLoadError(f"unknown device {name!r}; use cpu or cuda") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ModelLoadError("device cuda was asked for, but torch finds no CUDA device; use cpu")
+    if device.type not in ("cpu", "cuda"):
+        raise ModelLoadError(f"the torch engine runs on cpu and cuda, not on {device.type}")
+    return device
+
+
+def _dtype(name: str) -> torch.dtype:
+    import torch
+
+    if name not in DTYPES:
+        raise ModelLoadError(f"unknown dtype {name!r}; use one of {', '.join(DTYPES)}")
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
+
+
+def _is_directory(model: str) -> bool:
+    """Whether `model` is a model's directory; False for a hub id. Raises ModelLoadError for what is neither."""
+    path = Path(model)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelLoadError(f"{model} has no config.json, so it is no model directory")
+        return True
+    if path.exists():
+        raise ModelLoadError(f"{model} is a file; name the directory that holds config.json and the weights")
+    if path.is_absolute() or model.startswith((".", "~")) or len(path.parts) > 2:
+        raise ModelLoadError(f"there is no directory {model}")
+    return False
+
+
+def _config(model: str, local: bool) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(model, local_files_only=local)
+    except Exception as error:  # as for the weights
+        reason = _first_line(error)
+        if local:
+            raise ModelLoadError(f"cannot read {model}/config.json: {reason}; {_remedy(local)}") from error
+        raise ModelLoadError(
+            f"there is no directory {model}, and the hub gave no model of that name: {reason}; {_remedy(local)}"
+        ) from error
+
+
+def _check_architecture(model: str, config: Any) -> None:
+    """Raise ModelLoadError unless the model is a decoder whose attention can be replaced."""
+    from .attention_hook import LAYER_TYPES
+
+    architectures = _auto_model()._model_mapping
+    refusal = f"{model} is a {config.model_type} model, which cannot run on the torch engine: "
+    if type(config) not in architectures:
+        raise ModelLoadError(refusal + "it is no text decoder of transformers")
+    architecture = architectures[type(config)]
+    if not architecture.is_backend_compatible():
+        raise ModelLoadError(refusal + f"the attention of {architecture.__name__} cannot be replaced")
+    text = config.get_text_config()
+    others = set(getattr(text, "layer_types", None) or ()) - LAYER_TYPES
+    if others:
+        raise ModelLoadError(refusal + f"it has layers of type {', '.join(sorted(others))}")
+    if getattr(text, "is_causal", True) is False or getattr(text, "use_bidirectional_attention", None):
+        raise ModelLoadError(refusal + "its attention is not causal")
+
+
+def _parameter_count(directory: Path) -> int | None:
+    """Parameters in the directory's safetensors files, from their headers; None without such files.
+
+    A file that cannot be read counts nothing: loading it will say what is wrong.
+    """
+    files = sorted(directory.glob("*.safetensors"))
+    return sum(_file_parameters(file) for file in files) if files else None
+
+
+def _file_parameters(file: Path) -> int:
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if length > file.stat().st_size:
+                return 0
+            header = json.loads(stream.read(length))
+        shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return 0
+    total = 0
+    for shape in shapes:
+        size = 1
+        for extent in shape:
+            size *= extent
+        total += size
+    return total
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".: ") if lines else type(error).__name__
+
+
+def _remedy(local: bool) -> str:
+    if local:
+        return "download or export the model again"
+    return "check the name and the network, or name a directory that holds the model"
