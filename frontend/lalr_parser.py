@@ -135,5 +135,5 @@ class LalrParser:
 
     def _ends_error(self, position: int, brackets: int, row: dict[str, int]) -> bool:
         """Whether an ERROR inside `brackets` brackets ends before this token."""
-        here = self.brackets[position]
-        return here < brackets or (here == brackets and self.tokens[position].kind in row)
+        here, kind = self.brackets[position], self.tokens[position].kind
+        return here < brackets or (here == brackets and kind in row and kind not in (")", "]", "}"))
