@@ -55,7 +55,7 @@ def build_table(grammar: str) -> dict[str, Any]:
 
     lark = Lark(grammar, parser="lalr", lexer="contextual", strict=True, maybe_placeholders=True,
                 start=list(START_SYMBOLS))
-    parse_table = lark.parser.parser._parse_table  # type: ignore[attr-defined]
+    parse_table = lark.parser.parser._parse_table
     text_of = {t.name: t.pattern.value for t in lark.terminals if t.pattern is not None}
     rule_numbers = {rule: number for number, rule in enumerate(lark.rules)}
     clashes = {rule.origin.name for rule in lark.rules} & set(text_of.values())

@@ -48,13 +48,14 @@ class LalrParser:
             if kind == "NAME" and token.text in CONTEXTUAL_WORDS and token.text in rows[states[-1]]:
                 kind = token.text
             action = rows[states[-1]].get(kind)
+            states_before = states.copy() if action is not None and action < 0 else states
             while action is not None and action < 0:
                 if not self._reduce(-1 - action, position):
                     return None
                 action = rows[states[-1]].get(kind)
             if action is None:
                 has_errors = True
-                report_syntax_error(self.source, self.diagnostics, self.table, states, tokens, position)
+                report_syntax_error(self.source, self.diagnostics, self.table, states_before, tokens, position)
                 recovered = self._recover(position)
                 if recovered is None:
                     return None

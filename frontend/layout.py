@@ -12,11 +12,13 @@ from dataclasses import dataclass
 
 from ..ir.diagnostics import Diagnostics, Label
 from ..ir.source import SourceFile, Span
+from .syntax_help import FOREIGN_DECLARATIONS
 from .tokens import BEGINS_STATEMENT, DECLARATION_WORDS, ENDS_OPERAND, Token
 
 MAX_NESTING = 100
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _ALWAYS_STATEMENT = frozenset(("let", "yield", "return"))
+_MAY_BEGIN = frozenset(("NAME", "let"))
 _ENDS_OPTIONS = frozenset(("else", "for", "@", "if", "=>", "{"))
 
 
@@ -38,23 +40,27 @@ class _Bracket:
     awaits_for: bool = False  # after `fold`: its `for` may stand on a new line
 
 
-def split_declarations(tokens: list[Token]) -> list[list[Token]]:
+def split_declarations(tokens: list[Token], text: str) -> list[list[Token]]:
     """Cut at each declaration word that stands where a declaration can begin, whatever brackets are open.
 
     No statement begins with two names, so `program P` at the start of a line begins a declaration even after a
     bracket that was never closed: one broken declaration does not spoil the next.
     """
-    starts = [i for i in range(len(tokens)) if _begins_declaration(tokens, i)]
+    starts = [i for i, token in enumerate(tokens) if token.kind in _MAY_BEGIN and _begins_declaration(
+        tokens, i, token.first_on_line and text[token.start - 1:token.start] in ("", "\n"))]
     if not starts or starts[0] != 0:
         starts.insert(0, 0)
     return [tokens[a:b] for a, b in zip(starts, [*starts[1:], len(tokens)], strict=True) if a < b]
 
 
-def _begins_declaration(tokens: list[Token], i: int) -> bool:
+def _begins_declaration(tokens: list[Token], i: int, is_first_column: bool) -> bool:
     token = tokens[i]
-    if token.text not in DECLARATION_WORDS or i + 1 == len(tokens):
+    if i + 1 == len(tokens):
         return False
     following = tokens[i + 1]
+    if token.text not in DECLARATION_WORDS:
+        return is_first_column and token.text in FOREIGN_DECLARATIONS and following.kind == "NAME" \
+            and not following.first_on_line
     names = "TEXT" if token.text in ("use", "test") else "NAME"
     if following.kind != names or following.first_on_line:
         return False
@@ -66,36 +72,55 @@ def _begins_declaration(tokens: list[Token], i: int) -> bool:
     return before.kind in ("}", "TEXT")
 
 
-def lay_out(tokens: list[Token], source: SourceFile, diagnostics: Diagnostics, in_tag: bool = False) -> Chunk:
-    """Match the brackets of one declaration (or tag) and put `_NL` where a line end separates."""
-    return _Layout(tokens, source, diagnostics, in_tag).run()
+def lay_out(tokens: list[Token], source: SourceFile, diagnostics: Diagnostics, end_word: str) -> Chunk:
+    """Match the brackets of one declaration or tag and put `_NL` where a line end separates.
+
+    `end_word` is what messages call its end.
+    """
+    return _Layout(tokens, source, diagnostics, end_word).run()
 
 
 class _Layout:
-    def __init__(self, tokens: list[Token], source: SourceFile, diagnostics: Diagnostics, in_tag: bool) -> None:
+    def __init__(self, tokens: list[Token], source: SourceFile, diagnostics: Diagnostics, end_word: str) -> None:
         self.tokens = tokens
         self.source = source
         self.diagnostics = diagnostics
-        self.in_tag = in_tag
+        self.end_word = end_word
         self.result: list[Token] = []
         self.depths: list[int] = []
         self.stack = [_Bracket(None)]
         self.is_balanced = True
         self.semicolons: list[Token] = []
+        self.suspect: tuple[Token, Token] | None = None  # a `{` and the `}`, further left, that closes it
 
     def run(self) -> Chunk:
         for i, token in enumerate(self.tokens):
             if not self._step(i, token):
                 break
         if self.is_balanced:
-            for bracket in self.stack[1:]:
-                assert bracket.token is not None
-                self._error("E0021", f"`{bracket.token.text}` is never closed", bracket.token, "opened here",
-                            f"add the missing `{_CLOSING[bracket.token.text]}`")
+            self._report_unclosed()
         self._report_semicolons()
         end = self.tokens[-1].end if self.tokens else 0
-        self._add(Token("$END", "", end, end))
+        self._add(Token("$END", "", end, end, value=self.end_word))
         return Chunk(self.result, self.depths, self.is_balanced)
+
+    def _report_unclosed(self) -> None:
+        """Report the brackets left open; of braces, rather the one that by its indentation was not closed."""
+        for bracket in self.stack[1:]:
+            opened = bracket.token
+            assert opened is not None
+            labels: tuple[Label, ...] = ()
+            if self.suspect is not None and opened.kind == "{":
+                opened, closing = self.suspect
+                self.suspect = None
+                labels = (Label(Span(self.source, closing.start, closing.end), "closed by this, further left"),)
+            self._error("E0021", f"`{opened.text}` is never closed", opened, "opened here",
+                        f"add the missing `{_CLOSING[opened.text]}`", labels)
+
+    def _indent(self, offset: int) -> int:
+        """White space before the first character of the line of `offset`."""
+        line = self.source.line_text(self.source.line_column(offset)[0])
+        return len(line) - len(line.lstrip())
 
     def _error(self, code: str, message: str, token: Token, label: str, fix: str | None = None,
                labels: tuple[Label, ...] = ()) -> None:
@@ -153,6 +178,9 @@ class _Layout:
         top = self.stack[-1]
         if top.token is not None and _CLOSING[top.token.kind] == token.kind:
             self.stack.pop()
+            if self.suspect is None and token.first_on_line and token.kind == "}" \
+                    and self._indent(token.start) < self._indent(top.token.start):
+                self.suspect = top.token, token
             if self.result[-1].kind == "_NL":
                 self.result.pop()
                 self.depths.pop()

@@ -135,10 +135,15 @@ class Lexer:
                         fix='write `"…"`, with `\\"` for a quote inside')
             self._add("TEXT", start, self.position, quoted.group()[1:].rstrip("'`"))
             return
+        text = self.source.text
         self.position += 1
-        character = self.source.text[start]
+        while self.position < self.end and text[self.position] not in "'`" \
+                and _TOKEN.match(text, self.position, self.end) is None:
+            self.position += 1
+        character = text[start]
         shown = f"`{character}`" if character.isprintable() else f"U+{ord(character):04X}"
-        self._error("E0013", f"{shown} has no meaning here", start, self.position)
+        self._error("E0013", f"{shown} has no meaning here", start, self.position,
+                    fix='write `"`' if character in "“”„«»" else None)
 
     # ---- numbers
 
@@ -236,7 +241,7 @@ class Lexer:
         raw = self.source.text[start:end]
         if "\\" not in raw:
             return raw
-        return _ESCAPE.sub(lambda found: self._decode_escape(found, start), raw)
+        return str(_ESCAPE.sub(lambda found: self._decode_escape(found, start), raw))
 
     def _decode_escape(self, found: re.Match[str], offset: int) -> str:
         other = found.group("other")
@@ -250,7 +255,8 @@ class Lexer:
             fix = "write the code point itself, as `\\u{1F600}`"
         else:
             fix = r'the escapes are `\n \t \r \b \f \0 \\ \" \$`, `\x41`, `\u00e9` and `\u{1F600}`'
-        self._error("E0018", f"`{found.group()}` is not an escape", offset + found.start(), offset + found.end(), fix=fix)
+        self._error("E0018", f"`{found.group()}` is not an escape", offset + found.start(), offset + found.end(),
+                    fix=fix)
         return found.group()
 
     def _close_interpolations(self) -> None:

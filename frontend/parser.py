@@ -46,8 +46,10 @@ def parse_source(source: SourceFile, diagnostics: Diagnostics) -> ast.File | Non
         if token.kind == "PROMPT":
             token.value = parse_template(source, found, token)
     declarations = []
-    for tokens in split_declarations(lexer.tokens):
-        chunk = lay_out(tokens, source, found)
+    groups = split_declarations(lexer.tokens, source.text)
+    for number, tokens in enumerate(groups):
+        is_last = number + 1 == len(groups)
+        chunk = lay_out(tokens, source, found, "the end of the file" if is_last else f"`{groups[number + 1][0].text}`")
         if chunk.is_balanced:
             declaration = LalrParser(source, found, chunk).parse("declaration")
             if declaration is not None:

@@ -1,4 +1,4 @@
-"""Messages for syntax errors: what the grammar accepts at a place, in words, and help for habits of other languages."""
+"""Messages for syntax errors: what the grammar accepts at a place, in words."""
 
 from __future__ import annotations
 
@@ -7,50 +7,43 @@ from collections.abc import Sequence
 from ..ir.diagnostics import Diagnostics
 from ..ir.source import SourceFile, Span
 from .grammar_table import GrammarTable
+from .syntax_help import suggest
 from .tokens import DECLARATION_WORDS, RESERVED_WORDS, Token
 
-_BEGINS_EXPRESSION = frozenset(
-    "NAME INT FLOAT TEXT TEXT_HEAD ( [ { - not true false none if match for unordered fold loop try".split()
-)
-_OPERATORS = frozenset("or and not in == != < <= > >= ?? + - * / // % . with".split())
+_BEGINS_EXPRESSION = frozenset((
+    "NAME", "INT", "FLOAT", "TEXT", "TEXT_HEAD", "(", "[", "{", "-", "not", "true", "false", "none", "if", "match",
+    "for", "unordered", "fold", "loop", "try",
+))
+_CONTINUES_EXPRESSION = frozenset((
+    "or", "and", "not", "in", "==", "!=", "<", "<=", ">", ">=", "??", "+", "-", "*", "/", "//", "%", ".", "with", "(",
+    "[", "@", ":", "for", "..",
+))
+_CONTINUES_TYPE = frozenset(("?", "[", "(", "."))
 _WORDS = {
-    "NAME": "a name", "INT": "a number", "FLOAT": "a number", "DURATION": "a duration (`10s`)", "TEXT": "a text (`\"…\"`)",
-    "PROMPT": 'a prompt (`"""…"""`)', "_NL": "the end of the line", "_OPTION_COMMA": "`,`", "$END": "the end",
+    "NAME": "a name", "INT": "a number", "FLOAT": "a number", "DURATION": "a duration (`10s`)",
+    "TEXT": 'a text (`"…"`)', "PROMPT": 'a prompt (`"""…"""`)', "_NL": "the end of the line", "_OPTION_COMMA": "`,`",
     "TEXT_MIDDLE": "`}`", "TEXT_TAIL": "`}`",
 }
-_HIDDEN = frozenset(("ERROR", "TEXT_HEAD"))
-
-_FOREIGN_DECLARATIONS = {
-    **dict.fromkeys(("def", "fn", "func", "function", "fun", "async", "pub"),
-                    "a program is declared `program name(x: text) -> y: text { … }`, a prompt with `semantic`"),
-    **dict.fromkeys(("class", "struct", "interface", "record", "dataclass", "data"),
-                    "a record is declared `type Name { field: text, … }`"),
-    **dict.fromkeys(("import", "from", "include", "require"), 'another file is used by `use "path.sem"`'),
-    **dict.fromkeys(("prompt", "template", "signature"), "a prompt is declared `semantic Name(x: text) -> y: text { … }`"),
-    **dict.fromkeys(("let", "const", "var"), "values are named inside a `program`"),
-}
-_FOREIGN_WORDS = {
-    "elif": "write `else if`", "elsif": "write `else if`", "elseif": "write `else if`",
-    "const": "write `let`", "var": "write `let`", "mut": "values never change: remove `mut`",
-    "def": "programs are declared at the top of the file, with `program`", "lambda": "Sem has no lambda: use `for` or a comprehension",
-    "is": "write `==`", "switch": "write `match e { a => …, _ => … }`", "case": "write `pattern => value`",
-    "then": "write `if c { … } else { … }`", "except": "write `try e else d`", "catch": "write `try e else d`",
-    "await": "calls wait by themselves: remove `await`", "new": "a record is made by a call: `Name(field = …)`",
-    "raise": "Sem has no exceptions", "import": 'another file is used by `use "path.sem"`, at the top of the file',
-}
+_HIDDEN = frozenset(("ERROR", "TEXT_HEAD", "unordered"))
 
 
 def report_syntax_error(source: SourceFile, diagnostics: Diagnostics, table: GrammarTable, states: Sequence[int],
                         tokens: Sequence[Token], position: int) -> None:
-    """Report that the token at `position` cannot follow."""
+    """Report that the token at `position` cannot follow the tokens before it."""
     token = tokens[position]
     before = tokens[position - 1] if position else None
+    if before is not None and before.kind == "_NL":
+        before = None
     accepted = accepted_kinds(table, states)
-    wanted = describe(accepted)
-    after = f" after {_shown(before)}" if before is not None and before.kind != "_NL" else ""
-    message = f"expected {wanted}{after}, found {_shown(token)}"
-    span = Span(source, token.start, max(token.end, token.start + (token.kind != "$END" and token.kind != "_NL")))
-    diagnostics.error("E0001", message, span, "unexpected", fix=suggest(tokens, position, accepted))
+    end_word = tokens[-1].value if tokens[-1].value else "the end of the declaration"
+    wanted = describe(accepted, end_word)
+    after = f" after {_shown(before)}" if before is not None else ""
+    if before is not None and (token.first_on_line or token.kind in ("_NL", "$END")):
+        span, label = Span(source, before.end, before.end + 1), ""
+    else:
+        span, label = Span(source, token.start, max(token.end, token.start + 1)), "unexpected"
+    message = f"expected {wanted}{after}, found {_shown(token, is_found=True)}"
+    diagnostics.error("E0001", message, span, label, fix=suggest(tokens, position, accepted))
 
 
 def accepted_kinds(table: GrammarTable, states: Sequence[int]) -> frozenset[str]:
@@ -69,82 +62,42 @@ def _accepts(table: GrammarTable, states: list[int], kind: str) -> bool:
         rule = table.rules[-1 - action]
         if rule.size:
             del states[-rule.size:]
-        goto = table.rows[states[-1]].get(rule.origin)
-        if goto is None:  # the start symbol is complete
-            return kind == "$END"
-        states.append(goto)
+        states.append(table.rows[states[-1]][rule.origin])
 
 
-def describe(accepted: frozenset[str]) -> str:
-    """`an expression`, "`,` or `)`", …: what a set of kinds of token is in words."""
+def describe(accepted: frozenset[str], end_word: str) -> str:
+    """`an expression or `)``, "`,` or `}`", …: what a set of kinds of token is in words."""
     words: list[str] = []
-    rest = set(accepted - _HIDDEN)
-    if accepted >= {"NAME", "INT", "(", "["}:
+    rest = accepted - _HIDDEN
+    if accepted >= {"NAME", "INT", "[", "("}:
         words.append("a statement" if "let" in accepted else "an expression")
-        rest -= _BEGINS_EXPRESSION | {"let", "yield", "return", "assert"}
+        rest -= _BEGINS_EXPRESSION | {"let", "yield", "return", "assert", "..", ":"}
     elif accepted >= DECLARATION_WORDS:
         words.append("a declaration")
         rest -= DECLARATION_WORDS
-    if accepted >= {"+", "*", "=="}:
-        rest -= _OPERATORS | {"(", "["}
-        if not rest:
-            words.append("an operator")
-    order = sorted(rest, key=lambda kind: (kind not in _WORDS, kind == "_NL", kind))
-    words += dict.fromkeys(_WORDS.get(kind, f"`{kind}`") for kind in order)
+    elif accepted >= {"+", "*", "=="}:
+        rest -= _CONTINUES_EXPRESSION
+        if "_NL" in rest:
+            rest = frozenset(("_NL",))
+    else:
+        # `?` after a type, `(` beside a name in `for (a, b)`: possible, but not what was left out.
+        shorter = rest - _CONTINUES_TYPE - ({"_NL"} if "," in rest else set())
+        rest = shorter or rest
+    order = sorted(rest, key=lambda kind: (kind == "$END", kind in (")", "]", "}"), kind not in _WORDS, kind))
+    words += dict.fromkeys(end_word if kind == "$END" else _WORDS.get(kind, f"`{kind}`") for kind in order)
     if len(words) > 1:
         return ", ".join(words[:-1]) + " or " + words[-1]
-    return words[0] if words else "nothing more"
+    return words[0] if words else "an operator"
 
 
-def _shown(token: Token) -> str:
+def _shown(token: Token, is_found: bool = False) -> str:
     """How a message names a token."""
-    if token.kind in ("$END", "_NL"):
-        return "the end of the line" if token.kind == "_NL" else "the end"
+    if token.kind == "_NL":
+        return "the end of the line"
+    if token.kind == "$END":
+        return str(token.value)
     if token.kind == "PROMPT":
         return "the prompt"
-    text = token.text if len(token.text) <= 30 else token.text[:29] + "…"
-    if token.kind in RESERVED_WORDS:
-        return f"the reserved word `{text}`"
-    return f"`{text}`"
-
-
-def suggest(tokens: Sequence[Token], position: int, accepted: frozenset[str]) -> str | None:
-    """What to write instead, where the habit behind the error can be guessed."""
-    token = tokens[position]
-    before = tokens[position - 1] if position else None
-    text = token.text
-    at_declaration = accepted >= DECLARATION_WORDS
-    if at_declaration:
-        return _FOREIGN_DECLARATIONS.get(text, "a file holds `use`, `enum`, `type`, `model`, `host`, `semantic`, "
-                                               "`program` and `test`")
-    if text == "=" and "==" in accepted:
-        return "`=` names a value after `let`; to compare, write `==`"
-    for word in (token, before):
-        if word is not None and word.kind == "NAME" and word.text in _FOREIGN_WORDS and not word.text.isupper():
-            return _FOREIGN_WORDS[word.text]
-    return _suggest_for_place(tokens, position, accepted)
-
-
-def _suggest_for_place(tokens: Sequence[Token], position: int, accepted: frozenset[str]) -> str | None:
-    token = tokens[position]
-    before = tokens[position - 1] if position else None
-    if token.kind in RESERVED_WORDS and "NAME" in accepted and "INT" not in accepted:
-        return f"`{token.text}` is reserved: choose another name, as `{token.text}_`"
-    if token.kind == "PROMPT" and "TEXT" in accepted:
-        return 'a prompt stands only in a `semantic` body; write `"…"`, with `\\n` for a line break'
-    if token.kind == "**" or (before is not None and before.kind == "**"):
-        return "Sem has no power operator"
-    if token.kind == ":" and before is not None and before.kind in ("TEXT", "NAME") and position > 1 \
-            and tokens[position - 2].kind == "{":
-        return 'a map is written `["key": value]`, a record `Name(field = value)`'
-    if token.kind == ":" and "{" in accepted:
-        return "a body stands in braces: `{ … }`"
-    if accepted == {"else"} or ("else" in accepted and "+" in accepted and token.kind in ("_NL", "}", "$END")):
-        return "an `if` whose value is used needs an `else`"
-    if accepted == {":"} and token.kind in (",", ")", "="):
-        return "every parameter and field has a type: `name: text`"
-    if token.kind == "NAME" and accepted == {":"}:
-        return "the type follows the name: `name: text`"
-    if token.kind == "NAME" and "," in accepted and "_NL" not in accepted:
-        return "a `,` is missing"
-    return None
+    if token.kind in RESERVED_WORDS and is_found:
+        return f"the reserved word `{token.text}`"
+    return f"`{token.text if len(token.text) <= 30 else token.text[:29] + '…'}`"

@@ -14,9 +14,9 @@ and a line that holds only `for`, `if`, `else` and `end` tags goes with its newl
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..ir.diagnostics import Diagnostics
 from ..ir.source import SourceFile, Span
@@ -145,6 +145,10 @@ class _TagReader:
                 self.diagnostics.error("E0041", f"`{words[0]}:` needs {what}", span)
                 return None
             piece = self._parse(tokens[2:], f"{words[0]}_tag")
+        elif tokens[0].kind in ("TEXT", "{"):
+            self.diagnostics.error("E0042", "this is not a tag", span,
+                                   fix=r"two braces that are text are written `\{{`")
+            return None
         elif len(words) == 2 and words[1] == ":":
             self.diagnostics.error("E0042", f"`{words[0]}:` is not a kind of tag", Span(self.source, tokens[0].start,
                                    tokens[1].end), fix="write `{{input:…}}`, `{{output:…}}`, or the name alone")
@@ -156,8 +160,8 @@ class _TagReader:
             piece = self._parse(tokens, "short_tag")
         return None if piece is None else _Tag(span, "hole", piece=dataclasses.replace(piece, span=span))
 
-    def _parse(self, tokens: list[Token], start_symbol: str):  # type: ignore[no-untyped-def]
-        chunk = lay_out(tokens, self.source, self.diagnostics, in_tag=True)
+    def _parse(self, tokens: list[Token], start_symbol: str) -> Any:
+        chunk = lay_out(tokens, self.source, self.diagnostics, "`}}`")
         return LalrParser(self.source, self.diagnostics, chunk).parse(start_symbol) if chunk.is_balanced else None
 
 
@@ -211,12 +215,14 @@ def _lay_out_lines(text: str, lines: list[list[_Part]]) -> list[_Line]:
 
 def _margin(text: str, lines: list[list[_Part]]) -> int:
     """Length of the white space with which all these lines begin."""
-    indents = []
+    common: str | None = None
     for line in lines:
         first = line[0]
         raw = text[first.start:first.end] if isinstance(first, _Text) else ""
-        indents.append(raw[: len(raw) - len(raw.lstrip(" \t"))])
-    return len(os.path.commonprefix(indents))
+        common = raw[: len(raw) - len(raw.lstrip(" \t"))] if common is None else common
+        while not raw.startswith(common):
+            common = common[:-1]
+    return len(common or "")
 
 
 # ---- pieces

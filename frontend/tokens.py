@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-RESERVED_WORDS: Final = frozenset(
-    "let for in if else match yield return fold loop while limit with try none true false and or not".split()
-)
+RESERVED_WORDS: Final = frozenset((
+    "let", "for", "in", "if", "else", "match", "yield", "return", "fold", "loop", "while", "limit", "with",
+    "try", "none", "true", "false", "and", "or", "not",
+))
 """Words that can never be names."""
 
-DECLARATION_WORDS: Final = frozenset("use enum type model host semantic program test".split())
+DECLARATION_WORDS: Final = frozenset((
+    "use", "enum", "type", "model", "host", "semantic", "program", "test",
+))
 """Words that begin a declaration; names everywhere else."""
 
 CONTEXTUAL_WORDS: Final = DECLARATION_WORDS | frozenset(("as", "from", "using"))
@@ -38,13 +41,13 @@ class Token:
         return f"Token({self.kind!r}, {self.text!r}, {self.start}, {self.end})"
 
 
-ENDS_OPERAND: Final = frozenset(
-    "NAME INT FLOAT DURATION TEXT TEXT_TAIL ) ] } ? true false none".split()
-)
+ENDS_OPERAND: Final = frozenset((
+    "NAME", "INT", "FLOAT", "DURATION", "TEXT", "TEXT_TAIL", ")", "]", "}", "?", "true", "false", "none",
+))
 """Kinds of token after which an expression, and so a statement, may end."""
 
-BEGINS_STATEMENT: Final = frozenset(
-    "NAME INT FLOAT DURATION TEXT TEXT_HEAD ( [ - let for if match yield return fold loop try none true false not"
-    .split()
-)
+BEGINS_STATEMENT: Final = frozenset((
+    "NAME", "INT", "FLOAT", "DURATION", "TEXT", "TEXT_HEAD", "(", "[", "-", "let", "for", "if", "match",
+    "yield", "return", "fold", "loop", "try", "none", "true", "false", "not",
+))
 """Kinds of token that begin a statement when they stand first on a line; all others go on with the line before."""

@@ -93,7 +93,7 @@ class TreeBuilder:
             self.diagnostics.error("E0030", f"a host has no option `{name}`", self._span(c[0]),
                                    fix="the options are `pure`, `idempotent`, `timeout = 10s` and `retries = 2`")
             return ast.HostOption(span, name, True)
-        number = None if value is None else value.value
+        number: Any = None if value is None else value.value
         if wanted == "flag" and (value is None or value.kind in ("true", "false")):
             return ast.HostOption(span, name, value is None or value.kind == "true")
         if wanted == "duration" and value is not None and value.kind == "DURATION" and number > 0:
@@ -407,7 +407,7 @@ class TreeBuilder:
         return ast.For(span, *c)
 
     def unordered_for(self, span: Span, c: list[Any]) -> ast.For:
-        return ast.For(span, *c, unordered=True)
+        return ast.For(span, c[0], c[1], c[2], unordered=True)
 
     def carried(self, span: Span, c: list[Any]) -> ast.Carried:
         return ast.Carried(span, c[0].text, c[1], c[2])

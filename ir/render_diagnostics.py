@@ -25,7 +25,8 @@ MAX_LINE_WIDTH = 160
 MAX_SPAN_LINES = 4
 """A span over more lines than this shows its first and last line."""
 
-_COLORS = {"error": "\033[1;31m", "warning": "\033[1;33m", "gutter": "\033[1;34m", "bold": "\033[1m", "help": "\033[1;36m"}
+_COLORS = {"error": "\033[1;31m", "warning": "\033[1;33m", "gutter": "\033[1;34m",
+           "bold": "\033[1m", "help": "\033[1;36m"}
 _RESET = "\033[0m"
 
 
@@ -183,7 +184,8 @@ def _carets(text: str, marks: list[_Mark], severity: str, paint: _Painter, cut: 
     rows: list[str] = []
     pending = list(marks)
     while pending:
-        row, used, taken = "", 0, []
+        row, used = "", 0
+        taken: list[_Mark] = []
         for mark in pending:
             start = _columns(text[cut:mark.start]) + (1 if cut else 0)
             if start < used or (taken and taken[-1].text):
