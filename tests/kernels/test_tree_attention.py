@@ -160,6 +160,13 @@ def test_a_chunk_longer_than_the_window_and_than_a_row_block() -> None:
         assert error(step([(-1, 40), (0, 700)], [(1, 690)]), window=window) < 2e-6
 
 
+def test_scores_that_are_computed_in_tiles_of_rows() -> None:
+    tree = step([(-1, 300), (0, 600)], [(1, 500)])
+    assert AttentionShape(6, 2, 16, CPU).most_scores < 500 * 400
+    assert error(tree, soft_cap=2.0) < 2e-6
+    assert error(tree, soft_cap=2.0, window=450) < 2e-6
+
+
 @pytest.mark.parametrize("heads, kv_heads", [(1, 1), (4, 4), (3, 1), (12, 3), (14, 2)])
 @pytest.mark.parametrize("dim", [1, 12, 64, 80, 128, 256])
 def test_head_counts_and_sizes(heads: int, kv_heads: int, dim: int) -> None:
