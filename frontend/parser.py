@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 from ..ir.diagnostics import Diagnostics
 from ..ir.source import SourceFile
 from . import ast
 from .lalr_parser import LalrParser
 from .layout import lay_out, split_declarations
 from .lexer import Lexer
+from .source_reader import read_source
 from .template import parse_template
 
 
@@ -18,23 +16,6 @@ def parse_file(path: str, diagnostics: Diagnostics) -> ast.File | None:
     """Read and parse the file at `path` (`-` is standard input); None if it has errors, which are reported."""
     source = read_source(path, diagnostics)
     return None if source is None else parse_source(source, diagnostics)
-
-
-def read_source(path: str, diagnostics: Diagnostics) -> SourceFile | None:
-    """The text of the file at `path` (`-` is standard input); None if it cannot be read, which is reported."""
-    try:
-        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        diagnostics.error("E0501", f"cannot read `{path}`: {reason}", None)
-        return None
-    try:
-        return SourceFile("<stdin>" if path == "-" else path, data.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        diagnostics.error("E0502", f"`{path}` is not UTF-8: byte 0x{data[error.start]:02X} in line {line}", None,
-                          fix="save the file as UTF-8")
-        return None
 
 
 def parse_source(source: SourceFile, diagnostics: Diagnostics) -> ast.File | None:
