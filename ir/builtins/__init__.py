@@ -1,0 +1,1 @@
+"""The built-in functions of `flow.pure`, by subject. `ir.functions` is the way in."""
