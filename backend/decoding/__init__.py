@@ -1,0 +1,1 @@
+"""Where an output ends, and which tokens its type allows."""

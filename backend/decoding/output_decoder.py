@@ -1,0 +1,177 @@
+"""One output while it is generated: choose tokens from logits, notice its end, release its text."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...ir.target import Tokenizer
+from ..engine import EngineError, Generation, SamplingOptions, TokenLogprob
+from ..random_stream import uniform
+from ..sampling import choose_token, log_probabilities, most_probable
+from ..token_bytes import IncrementalDecoder
+from .constraint import constraint_of, token_budget
+from .kept_tokens import split_kept
+from .text_output import TextOutput
+from .token_automaton import UNREACHABLE
+
+Logits = NDArray[np.float32]
+
+
+class OutputDecoder:
+    """Decodes one output under `options`. `vocabulary_size`: ids that the model and the tokenizer both have.
+
+    Raises EngineError for options that no output can satisfy. `finished` is the result once the output has ended,
+    which may be before the first token; until then call `advance` with one row of logits after another and feed
+    `tokens` to the model.
+    """
+
+    def __init__(self, options: SamplingOptions, tokenizer: Tokenizer, vocabulary_size: int) -> None:
+        _check(options)
+        self._options = options
+        self._tokenizer = tokenizer
+        self._vocabulary_size = vocabulary_size
+        self._budget = token_budget(options)
+        self._automaton = constraint_of(options, tokenizer, vocabulary_size)
+        self._bytes = IncrementalDecoder()
+        self._output = TextOutput(options.stop, options.max_words, strip_leading_space=options.strip_leading_space)
+        self._logprobs: list[TokenLogprob] = []
+        self.tokens: list[int] = []
+        """Tokens of the output so far, in the order in which the model must be fed; never EOS."""
+        self.sampled = 0
+        """Tokens sampled or forced, EOS included."""
+        self.finished: Generation | None = None
+        if self._automaton is not None:
+            self._state = self._automaton.start
+            self._check_budget()
+            self._after_constrained_token()
+        elif self._budget == 0:
+            self._finish("length")
+
+    def _check_budget(self) -> None:
+        assert self._automaton is not None
+        if not self._automaton.fits(self._state, self._budget):
+            minimum = self._automaton.minimum_tokens(self._state)
+            if minimum == UNREACHABLE:
+                raise EngineError("the tokenizer has no tokens that spell a value of the wanted form")
+            raise EngineError(f"max_tokens is {self._budget}, but the shortest value has {minimum} tokens; raise max_tokens")
+
+    def take_text(self) -> str:
+        """Text of the value that has become final since the last call."""
+        return self._output.take()
+
+    def advance(self, logits: Logits) -> None:
+        """Choose the next token (and tokens that are then forced) from float32 logits [vocabulary]."""
+        logits = logits[: self._vocabulary_size]
+        if self._automaton is None:
+            self._advance_text(logits)
+        else:
+            self._advance_constrained(logits)
+
+    def _uniform(self) -> float:
+        if self._options.temperature == 0:
+            return 0.0
+        assert self._options.stream_key is not None
+        return uniform(self._options.stream_key, len(self.tokens))
+
+    # ---- free text ----
+
+    def _advance_text(self, logits: Logits) -> None:
+        token = choose_token(logits, self._options, self._uniform())
+        self._record(token, logits)
+        if token in self._tokenizer.eos_ids and not self._options.ignore_eos:
+            self._finish("eos", ended_by=token)
+            return
+        self._append(token)
+        if self._output.reason is not None:
+            self._finish(self._output.reason)
+        elif len(self.tokens) == self._budget:
+            self._finish("length")
+
+    # ---- constrained ----
+
+    def _advance_constrained(self, logits: Logits) -> None:
+        automaton = self._automaton
+        assert automaton is not None
+        draw = self._uniform()
+        mask = automaton.mask(self._state, self._budget - len(self.tokens))
+        if automaton.is_accepting(self._state):
+            # The value ends unless the choice without the mask goes on with it.
+            token = choose_token(logits, self._options, draw)
+            if not mask[token]:
+                self._finish("complete")
+                return
+        else:
+            token = choose_token(logits, self._options, draw, mask)
+        self._record(token, logits)
+        self._append(token)
+        self._state = automaton.advance(self._state, token)
+        self._after_constrained_token()
+
+    def _after_constrained_token(self) -> None:
+        """End where nothing can follow; append tokens that have no alternative (not when log-probabilities are wanted)."""
+        automaton = self._automaton
+        assert automaton is not None
+        while True:
+            remaining = self._budget - len(self.tokens)
+            accepting = automaton.is_accepting(self._state)
+            if accepting and remaining == 0:
+                goes_on = bool((automaton.bytes.next[self._state.byte_state] >= 0).any())
+                self._finish("length" if goes_on else "complete")
+                return
+            allowed = np.flatnonzero(automaton.mask(self._state, remaining))
+            if accepting and len(allowed) == 0:
+                self._finish("complete")
+                return
+            if accepting or len(allowed) > 1 or self._options.logprobs is not None:
+                return
+            self._append(int(allowed[0]))
+            self.sampled += 1
+            self._state = automaton.advance(self._state, int(allowed[0]))
+
+    # ---- both ----
+
+    def _append(self, token: int) -> None:
+        self.tokens.append(token)
+        self._output.push(self._bytes.push(self._tokenizer.token_bytes(token)))
+
+    def _record(self, token: int, logits: Logits) -> None:
+        self.sampled += 1
+        count = self._options.logprobs
+        if count is None:
+            return
+        values = log_probabilities(logits)
+        top = tuple((self._token_text(i), float(values[i])) for i in most_probable(values, count))
+        self._logprobs.append(TokenLogprob(self._token_text(token), float(values[token]), top))
+
+    def _token_text(self, token: int) -> str:
+        return self._tokenizer.token_bytes(token).decode(errors="replace")
+
+    def _finish(self, reason: str, *, ended_by: int | None = None) -> None:
+        output = self._output
+        output.finish(reason)
+        kept, tail = split_kept(self.tokens, output.text, output.cut_space, self._tokenizer)
+        sampled = self.tokens if ended_by is None else [*self.tokens, ended_by]
+        self.finished = Generation(
+            output.text, tuple(kept), tuple(tail), tuple(sampled), reason, tuple(self._logprobs)
+        )
+
+
+def _check(options: SamplingOptions) -> None:
+    """Raise EngineError for options that make no sense."""
+    problems = [
+        (options.max_tokens < 0, f"max_tokens is {options.max_tokens}; it must not be negative"),
+        (options.max_words is not None and options.max_words < 0, f"max_words is {options.max_words}; it must not be negative"),
+        (not 0 <= options.temperature < float("inf"), f"temperature is {options.temperature}; it must be 0 or more"),
+        (not 0 < options.top_p <= 1, f"top_p is {options.top_p}; it must be above 0 and at most 1"),
+        (options.top_k < 0, f"top_k is {options.top_k}; it must be 0 (off) or more"),
+        (not 0 <= options.min_p <= 1, f"min_p is {options.min_p}; it must lie within 0 and 1"),
+        ("" in options.stop, "a stop string is empty"),
+        (options.logprobs is not None and options.logprobs < 0, f"logprobs is {options.logprobs}; it must not be negative"),
+        (options.temperature > 0 and options.stream_key is None, "a sampled output needs a stream key"),
+    ]
+    for wrong, message in problems:
+        if wrong:
+            raise EngineError(message)
+
+

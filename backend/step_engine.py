@@ -1,0 +1,270 @@
+"""An engine around a `ModelRunner`: a thread that takes queued calls, plans a step, runs it, reports.
+
+Calls return at once; the thread takes everything that is queued before each step, so calls that arrive together
+share batches. `hold()` keeps a wave of calls together. Callbacks run in the engine's thread, outside its locks.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+
+from ..ir.target import Tokenizer
+from .context_table import AbortCall, ContextTable, FillCall, FreeCall, GenerateCall, QueuedCall
+from .context_tree import ContextTree
+from .engine import ROOT, Callbacks, EngineError, EngineEvent, EngineStats, Priority, SamplingOptions
+from .model_runner import ModelRunner
+from .page_allocator import PageAllocator
+from .scheduler import Plan, Scheduler
+from .step_plan import build_batch
+
+
+class StepEngine:
+    """Implements `engine.Engine`.
+
+    `kv_slots`: token slots of the KV pool (rounded down to whole pages of `page_size`); the runner reserves
+    `max_batch` more, as scratch. `max_step_tokens`, `max_batch`: most tokens and rows of one step.
+    `prefix_cache`: whether fills and outputs find equal tokens of other contexts. `speculative_fills`: whether spare
+    tokens of a step, or idle time, compute fills that nothing needs yet. `trace`: whether to record events.
+    """
+
+    def __init__(
+        self,
+        runner: ModelRunner,
+        tokenizer: Tokenizer,
+        *,
+        name: str,
+        kv_slots: int,
+        max_step_tokens: int = 2048,
+        max_batch: int = 256,
+        prefix_cache: bool = True,
+        page_size: int = 16,
+        speculative_fills: bool = True,
+        trace: bool = False,
+    ) -> None:
+        if max_step_tokens < 1 or max_batch < 1:
+            raise ValueError("max_step_tokens and max_batch must be at least 1")
+        self.name = name
+        self.tokenizer = tokenizer
+        self.context_length = runner.context_length
+        self._runner = runner
+        self._stats = EngineStats(kernels=runner.kernels)
+        allocator = PageAllocator(kv_slots, page_size)
+        runner.allocate(allocator.capacity + max_batch)
+        self._tree = ContextTree(allocator, tokenizer.bos_id, share=prefix_cache)
+        self._scheduler = Scheduler(
+            self._tree, max_step_tokens=max_step_tokens, max_batch=max_batch, stats=self._stats
+        )
+        self._table = ContextTable(
+            self._tree, self._scheduler, tokenizer, self._stats, vocabulary_size=runner.vocabulary_size,
+            context_length=runner.context_length, speculative_fills=speculative_fills, trace=trace,
+        )
+        self._trace = trace
+        self._lock = threading.RLock()  # the tree, the table and the counters
+        self._queue: list[QueuedCall] = []
+        self._known: set[int] = {ROOT}
+        self._holds = 0
+        self._closing = False
+        self._wake = threading.Condition()  # the queue and the flags above
+        self._thread = threading.Thread(target=self._work, name=f"engine-{name}", daemon=True)
+        self._thread.start()
+
+    # ---- calls ----
+
+    def fill(self, token_ids: Sequence[int], context_id: int, parent_context_id: int, *, label: str = "") -> None:
+        """See `engine.Engine`. Raises ValueError for identifiers that are in use or unknown."""
+        tokens = np.array(token_ids, dtype=np.int64)
+        self._submit(FillCall(context_id, parent_context_id, tokens, label, time.perf_counter()))
+
+    def generate(
+        self,
+        sampling: SamplingOptions,
+        context_id: int,
+        parent_context_id: int,
+        callbacks: Callbacks,
+        *,
+        priority: Priority = Priority(),
+        label: str = "",
+    ) -> None:
+        """See `engine.Engine`. Raises ValueError for identifiers that are in use or unknown."""
+        call = GenerateCall(context_id, parent_context_id, sampling, callbacks, priority, label, time.perf_counter())
+        self._submit(call)
+
+    def abort(self, context_id: int) -> None:
+        """See `engine.Engine`. Nothing happens where the generate has ended already."""
+        self._submit(AbortCall(context_id))
+
+    def free_context(self, context_id: int) -> None:
+        """See `engine.Engine`. Raises ValueError for identifiers that are unknown (or freed already)."""
+        if context_id == ROOT:
+            raise ValueError("the root context is never freed")
+        self._submit(FreeCall(context_id))
+
+    def _submit(self, call: QueuedCall) -> None:
+        with self._wake:
+            closed = self._closing
+            if not closed:
+                self._register(call)
+                self._queue.append(call)
+                self._wake.notify_all()
+        if closed and isinstance(call, GenerateCall):
+            call.callbacks.on_error(EngineError(f"engine {self.name} is closed"))
+
+    def _register(self, call: QueuedCall) -> None:
+        """Check the identifiers of `call` in the order of the calls, whatever has been done of them."""
+        if isinstance(call, FillCall | GenerateCall):
+            if call.parent_id not in self._known:
+                raise ValueError(f"context {call.parent_id} is unknown or freed")
+            if call.context_id in self._known:
+                raise ValueError(f"context {call.context_id} is in use")
+            self._known.add(call.context_id)
+        elif isinstance(call, FreeCall):
+            if call.context_id not in self._known:
+                raise ValueError(f"context {call.context_id} is unknown or freed")
+            self._known.discard(call.context_id)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Within this block queued calls wait, so that they all begin in the same step."""
+        with self._wake:
+            self._holds += 1
+        try:
+            yield
+        finally:
+            with self._wake:
+                self._holds -= 1
+                self._wake.notify_all()
+
+    def stats(self) -> EngineStats:
+        """A consistent copy of the counters."""
+        with self._lock:
+            return copy.deepcopy(self._stats)
+
+    def drain_events(self) -> list[EngineEvent]:
+        """Trace events since the last call."""
+        with self._lock:
+            events, self._table.events = self._table.events, []
+            return events
+
+    def check_integrity(self) -> None:
+        """Raise AssertionError when reference counts, pages and the tree disagree."""
+        with self._lock:
+            self._tree.check(self._table.marks())
+
+    def close(self) -> None:
+        """Stop the thread; calls that still run fail. May be called from a callback."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify_all()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    # ---- the thread ----
+
+    def _work(self) -> None:
+        idle = True
+        while True:
+            with self._wake:
+                while not self._closing and (not self._queue or self._holds) and idle:
+                    self._wake.wait()
+                closing = self._closing
+                calls: list[QueuedCall] = []
+                if closing or not self._holds:
+                    calls, self._queue = self._queue, []
+            with self._lock:
+                try:
+                    for call in calls:
+                        self._table.apply(call)
+                    idle = closing or not self._step()
+                    if closing:
+                        self._table.fail_all(EngineError(f"engine {self.name} was closed"))
+                except Exception as error:  # a bug in the engine: nobody may wait for it for ever
+                    self._table.fail_all(EngineError(f"engine {self.name} broke down: {error!r}"))
+                    closing = self._break_down(error)
+                reports, self._table.reports = self._table.reports, []
+            for report in reports:
+                self._deliver(report)
+            if closing:
+                return
+
+    def _break_down(self, error: Exception) -> bool:
+        with self._wake:
+            self._closing = True
+            calls, self._queue = self._queue, []
+        for call in calls:
+            if isinstance(call, GenerateCall):
+                failure = EngineError(f"engine {self.name} broke down: {error!r}")
+                self._table.reports.append(partial(call.callbacks.on_error, failure))
+        self._table.reports.append(partial(_raise, error))
+        return True
+
+    def _deliver(self, report: Callable[[], None]) -> None:
+        try:
+            report()
+        except Exception as error:  # a bug of the caller must not end the engine
+            threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, self._thread)))
+
+    def _step(self) -> bool:
+        """Plan and run one step; False when there was nothing to do."""
+        plan = self._scheduler.plan()
+        if not plan.works:
+            return False
+        start = time.perf_counter()
+        try:
+            batch = build_batch(plan.works)
+            logits = self._runner.run(batch)
+        except Exception as error:  # whatever the model raises, its calls must learn of it
+            self._abandon(plan, error)
+            return True
+        self._commit(plan, start)
+        for row, consumers in zip(logits, plan.consumers, strict=True):
+            for call in consumers:
+                self._table.advance(call, row)
+        self._stats.peak_kv_tokens = max(self._stats.peak_kv_tokens, self._tree.live_tokens)
+        return True
+
+    def _commit(self, plan: Plan, start: float) -> None:
+        """The step has run: its KV is resident."""
+        stats = self._stats
+        for work in plan.works:
+            for node in work.reserved:
+                self._tree.commit(node)
+            stats.filled_tokens += work.filled
+            stats.refilled_tokens += work.refilled
+        stats.engine_steps += 1
+        stats.batch_sizes.append(len(plan.consumers))
+        stats.peak_kv_tokens = max(stats.peak_kv_tokens, self._tree.live_tokens)
+        if self._trace:
+            arguments: dict[str, object] = {
+                "rows": len(plan.works),
+                "decode_rows": len(plan.consumers),
+                "tokens": sum(work.end - work.first for work in plan.works),
+                "kv_tokens": self._tree.live_tokens,
+                "free_pages": self._tree.allocator.free_pages,
+            }
+            self._table.events.append(EngineEvent("step", f"step {stats.engine_steps}", start, time.perf_counter(), arguments))
+        self._table.after_step()
+
+    def _abandon(self, plan: Plan, error: Exception) -> None:
+        """The step failed: give its slots back and fail every call that took part in it."""
+        for work in reversed(plan.works):
+            for node in reversed(work.reserved):
+                self._tree.roll_back(node)
+        failure = EngineError(f"engine {self.name} failed: {error or type(error).__name__}")
+        failure.__cause__ = error
+        touched = {node.id for work in plan.works for node in work.reserved}
+        waiting = {id(call) for consumers in plan.consumers for call in consumers}
+        self._scheduler.speculative.clear()
+        for call in list(self._scheduler.calls):
+            if id(call) in waiting or any(node.id in touched for node in self._tree.path(call.tip)):
+                self._table.fail(call, failure)
+
+
+def _raise(error: Exception) -> None:
+    raise error
