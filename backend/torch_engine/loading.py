@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ModelLoadError
+from .model_directory import model_directory
 
 if TYPE_CHECKING:
     import torch
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 SMALL_MODEL = 200_000_000
 """Parameters below which a model runs in float32 unless told otherwise."""
 
+REMEDY = "download or export the model again"
+
 DTYPES = ("float32", "bfloat16", "float16")
 
 
 def load_model(model: str, *, device: str = "cpu", dtype: str | None = None) -> PreTrainedModel:
     """The model in the directory, or with the hub id, `model`, in evaluation mode on `device`.
 
-    `dtype` is one of `DTYPES`; see `default_dtype` for None. The hub is asked only when `model` is not
-    a directory.
+    `dtype` is one of `DTYPES`; see `default_dtype` for None. Weights are read from safetensors only.
     """
-    local = _is_directory(model)
+    directory = model_directory(model)
     # Imported here, so that a wrong name is reported at once and not after seconds of imports.
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from .attention_hook import IMPLEMENTATION
     from .memory import available_bytes, gibibytes
 
     _quiet()
     place = _device(device)
-    config = _config(model, local)
+    config = _config(model, directory)
     _check_architecture(model, config)
-    parameters = _parameter_count(Path(model)) if local else None
+    parameters = parameter_count(directory)
     kind = _dtype(dtype) if dtype is not None else default_dtype(parameters, config, place)
     free = available_bytes(place)
     if parameters is not None and free is not None and parameters * kind.itemsize > free:
@@ -45,18 +45,19 @@ def load_model(model: str, *, device: str = "cpu", dtype: str | None = None) -> 
         )
     try:
         loaded, info = _auto_model().from_pretrained(
-            model,
+            directory,
             config=config,
             dtype=kind,
             attn_implementation=IMPLEMENTATION,
-            local_files_only=local,
+            local_files_only=True,
+            use_safetensors=True,
             output_loading_info=True,
         )
     except Exception as error:  # transformers raises whatever its readers raise; all of it means one thing here
-        raise ModelLoadError(f"cannot read the weights of {model}: {_first_line(error)}; {_remedy(local)}") from error
+        raise ModelLoadError(f"cannot read the weights of {model}: {_first_line(error)}; {REMEDY}") from error
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
-        raise ModelLoadError(f"{model} lacks {len(missing)} of its weights, {missing[0]} among them; {_remedy(local)}")
+        raise ModelLoadError(f"{model} lacks {len(missing)} of its weights, {missing[0]} among them; {REMEDY}")
     try:
         placed: PreTrainedModel = loaded.to(place)
     except RuntimeError as error:
@@ -117,32 +118,13 @@ def _dtype(name: str) -> torch.dtype:
     return dtype
 
 
-def _is_directory(model: str) -> bool:
-    """Whether `model` is a model's directory; False for a hub id. Raises ModelLoadError for what is neither."""
-    path = Path(model)
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise ModelLoadError(f"{model} has no config.json, so it is no model directory")
-        return True
-    if path.exists():
-        raise ModelLoadError(f"{model} is a file; name the directory that holds config.json and the weights")
-    if path.is_absolute() or model.startswith((".", "~")) or len(path.parts) > 2:
-        raise ModelLoadError(f"there is no directory {model}")
-    return False
-
-
-def _config(model: str, local: bool) -> Any:
+def _config(model: str, directory: Path) -> Any:
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(model, local_files_only=local)
+        return AutoConfig.from_pretrained(directory, local_files_only=True)
     except Exception as error:  # as for the weights
-        reason = _first_line(error)
-        if local:
-            raise ModelLoadError(f"cannot read {model}/config.json: {reason}; {_remedy(local)}") from error
-        raise ModelLoadError(
-            f"there is no directory {model}, and the hub gave no model of that name: {reason}; {_remedy(local)}"
-        ) from error
+        raise ModelLoadError(f"cannot read the config.json of {model}: {_first_line(error)}; {REMEDY}") from error
 
 
 def _check_architecture(model: str, config: Any) -> None:
@@ -164,12 +146,12 @@ def _check_architecture(model: str, config: Any) -> None:
         raise ModelLoadError(refusal + "its attention is not causal")
 
 
-def _parameter_count(directory: Path) -> int | None:
+def parameter_count(directory: Path) -> int | None:
     """Parameters in the directory's safetensors files, from their headers; None without such files.
 
     A file that cannot be read counts nothing: loading it will say what is wrong.
     """
-    files = sorted(directory.glob("*.safetensors"))
+    files = sorted(directory.glob("model*.safetensors"))
     return sum(_file_parameters(file) for file in files) if files else None
 
 
@@ -195,9 +177,3 @@ def _file_parameters(file: Path) -> int:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".: ") if lines else type(error).__name__
-
-
-def _remedy(local: bool) -> str:
-    if local:
-        return "download or export the model again"
-    return "check the name and the network, or name a directory that holds the model"

@@ -3,12 +3,15 @@
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
+from huggingface_hub.errors import RepositoryNotFoundError
 from safetensors.torch import load_file, save_file
 from semlang.backend.torch_engine.errors import ModelLoadError
 from semlang.backend.torch_engine.loading import default_dtype, load_model
+from semlang.backend.torch_engine.model_directory import model_directory
 from semlang.backend.torch_engine.runner import TorchRunner
 from semlang.backend.torch_engine.self_check import check_model
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -89,18 +92,40 @@ def test_missing_and_mismatched_weights(tmp_path: Path) -> None:
     assert "cannot read the weights" in complaint(model)
 
 
-def test_the_hub_is_asked_only_for_what_is_no_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, bool]] = []
+def test_no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise OSError("no network")
 
-    def refuse(name: str, local_files_only: bool = False) -> object:
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    message = complaint("some-organisation/some-model")
+    assert message.startswith("there is no directory some-organisation/some-model, and the hub cannot be reached")
+    assert "no name of a hub model" in complaint("not a name")
+
+
+def test_the_hub_has_no_such_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str, **options: object) -> str:
+        raise RepositoryNotFoundError("404", response=MagicMock())
+
+    monkeypatch.setattr("semlang.backend.torch_engine.model_directory._hub_answers", lambda: True)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", missing)
+    assert "the hub has no public model of that name" in complaint("some/model")
+
+
+def test_a_hub_model_is_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, object]] = []
+    directory = save(tmp_path)
+
+    def snapshot(name: str, local_files_only: bool, **options: object) -> str:
         asked.append((name, local_files_only))
-        raise OSError("offline")
+        return directory
 
-    monkeypatch.setattr(AutoConfig, "from_pretrained", refuse)
-    (tmp_path / "config.json").write_text("{}")
-    assert "cannot read" in complaint(str(tmp_path))
-    assert "the hub gave no model of that name: offline; check the name and the network" in complaint("some/model")
-    assert asked == [(str(tmp_path), True), ("some/model", False)]
+    monkeypatch.setattr("semlang.backend.torch_engine.model_directory._hub_answers", lambda: True)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    assert model_directory(directory) == tmp_path
+    assert model_directory("some/model") == tmp_path
+    assert asked == [("some/model", False)]
+    (tmp_path / "config.json").unlink()
+    assert "the hub's some/model has no config.json" in complaint("some/model")
 
 
 @pytest.mark.parametrize("name", ["bloom", "gptj", "mamba", "falcon"])
