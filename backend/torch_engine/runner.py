@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ...kernels.tree_attention import AttentionPlan, AttentionShape, tree_attention
-from ..model_runner import StepBatch
+from ..model_runner import Segment, StepBatch
 from .attention_hook import UnsupportedAttention
 from .errors import ModelLoadError
 from .memory import available_bytes, gibibytes
@@ -60,6 +60,8 @@ class TorchRunner:
         self._pools: list[LayerPool] = []
         self._selects_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
         config: Any = model.config.get_text_config()
+        embeddings: Any = model.get_input_embeddings()
+        self._embedded_ids = len(embeddings.weight)
         self.device = model.device
         self.dtype = model.dtype
         self.context_length = _context_length(config, model, context_length)
@@ -97,15 +99,13 @@ class TorchRunner:
     def run(self, batch: StepBatch) -> NDArray[np.float32]:
         """Compute the step; float32 logits [segments that want logits, vocabulary_size], in segment order.
 
-        Raises ValueError for a segment without tokens that wants logits, or beyond the context length.
+        Raises ValueError for a segment without tokens that wants logits, for tokens beyond the context
+        length, and for ids that the model does not have.
         """
         segments = batch.segments
-        ends = np.cumsum([len(segment.token_ids) for segment in segments], dtype=np.int64)
         for segment in segments:
-            if segment.wants_logits and not len(segment.token_ids):
-                raise ValueError("a segment without tokens has no logits")
-            if segment.first_position + len(segment.token_ids) > self.context_length:
-                raise ValueError(f"a token beyond the context length of {self.context_length}")
+            self._check(segment)
+        ends = np.cumsum([len(segment.token_ids) for segment in segments], dtype=np.int64)
         if not segments or not ends[-1]:
             return np.empty((0, self.vocabulary_size), np.float32)
         positions = [segment.first_position + np.arange(len(segment.token_ids)) for segment in segments]
@@ -120,6 +120,17 @@ class TorchRunner:
             step.finish(len(self.layers))
             self.kv_tokens_read = step.kv_tokens_read
             return logits.float().cpu().numpy()
+
+    def _check(self, segment: Segment) -> None:
+        """Refuse what the model cannot compute; on CUDA it would take the whole process down."""
+        if not len(segment.token_ids):
+            if segment.wants_logits:
+                raise ValueError("a segment without tokens has no logits")
+            return
+        if segment.first_position + len(segment.token_ids) > self.context_length:
+            raise ValueError(f"a token beyond the context length of {self.context_length}")
+        if segment.token_ids.min() < 0 or segment.token_ids.max() >= self._embedded_ids:
+            raise ValueError(f"the model has no token {int(segment.token_ids.max())}, only {self._embedded_ids} tokens")
 
     def _forward(self, token_ids: Tensor, positions: Tensor, wanted: NDArray[np.int64], step: object) -> Tensor:
         """Logits [len(wanted), vocabulary] of the packed rows `wanted`."""

@@ -223,6 +223,7 @@ def test_greedy_decoding_equals_generate(name: str, tmp_path: Path) -> None:
     prefix = random.integers(3, 97, 19)
     suffixes = [random.integers(3, 97, count) for count in (1, 5, 12)]
     found = greedy(models.runner, prefix, suffixes, 12)
+    models.plain.generation_config.eos_token_id = None  # what the options leave out comes from here
     configuration: Any = GenerationConfig
     options = configuration(max_new_tokens=12, do_sample=False, pad_token_id=0, eos_token_id=None)
     for output, suffix in zip(found, suffixes, strict=True):
@@ -280,6 +281,8 @@ def test_bad_segments(llama: Pair) -> None:
         llama.runner.run(StepBatch((), (Segment(none, none, 0, (), True),)))
     with pytest.raises(ValueError, match="context length of 128"):
         llama.runner.run(StepBatch((), (Segment(np.array([1]), np.array([0]), 128, (), True),)))
+    with pytest.raises(ValueError, match="the model has no token 97"):
+        llama.runner.run(StepBatch((), (Segment(np.array([97]), np.array([0]), 0, (), True),)))
 
 
 def test_what_a_runner_says_of_itself(llama: Pair) -> None:

@@ -1,0 +1,94 @@
+"""Makes the torch engine: model, tokenizer, KV pool and the step engine around them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..embedded import embedded_model_directory
+from ..step_engine import StepEngine
+from ..tokenizer import load_tokenizer
+from .errors import ModelLoadError
+from .model_directory import model_directory
+
+if TYPE_CHECKING:
+    from .runner import TorchRunner
+
+MOST_KV_SLOTS = 1 << 20
+"""Token slots of the KV pool unless asked for; less where memory is short."""
+MEMORY_SHARE = {"cpu": 0.25, "cuda": 0.8}
+"""Part of the memory left after loading that the KV pool may take."""
+STEP_TOKENS = {"cpu": 512, "cuda": 2048}
+"""Tokens of one step: on a CPU longer prefill chunks are no faster, and decoding calls wait for them."""
+
+
+def torch_engine(
+    model: str | None = None,
+    device: str = "cpu",
+    dtype: str | None = None,
+    *,
+    context_length: int | None = None,
+    threads: int | None = None,
+    self_check: bool | None = None,
+    name: str = "torch",
+    kv_slots: int | None = None,
+    page_size: int = 16,
+    max_step_tokens: int | None = None,
+    max_batch: int = 256,
+    prefix_cache: bool = True,
+    speculative_fills: bool = True,
+    trace: bool = False,
+) -> StepEngine:
+    """An engine for `model`, a directory or hub id (the embedded model by default), on `device` cpu or cuda.
+
+    `dtype`: float32, bfloat16 or float16; by default float32 below 200 million parameters, else 16 bits
+    where the device is fast at them. `context_length`: tokens of one context, at most what the model has.
+    `threads`: CPU threads of torch, for the whole process. `self_check`: compare with plain transformers
+    first; by default for architectures that no test covers. The rest as in `StepEngine`.
+    Raises ModelLoadError, or TokenizerError, with a message for users.
+    """
+    directory = str(model_directory(model) if model is not None else embedded_model_directory())
+    tokenizer = load_tokenizer(directory)  # before the weights: it is quick, and may fail
+    import torch
+
+    from .loading import load_model
+    from .runner import TorchRunner
+    from .self_check import VERIFIED, check_model
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    loaded = load_model(directory, device=device, dtype=dtype)
+    runner = TorchRunner(loaded, context_length=context_length)
+    if self_check is None:
+        self_check = loaded.config.model_type not in VERIFIED
+    if self_check:
+        check_model(loaded, runner)
+    place = runner.device.type
+    return StepEngine(
+        runner,
+        tokenizer,
+        name=name,
+        kv_slots=kv_slots if kv_slots is not None else _default_kv_slots(runner, page_size, max_batch),
+        page_size=page_size,
+        max_step_tokens=max_step_tokens if max_step_tokens is not None else STEP_TOKENS[place],
+        max_batch=max_batch,
+        prefix_cache=prefix_cache,
+        speculative_fills=speculative_fills,
+        trace=trace,
+    )
+
+
+def _default_kv_slots(runner: TorchRunner, page_size: int, max_batch: int) -> int:
+    """As many slots as the device's share of its free memory holds, `MOST_KV_SLOTS` at most."""
+    from .memory import available_bytes, gibibytes
+
+    free = available_bytes(runner.device)
+    if free is None:
+        return MOST_KV_SLOTS
+    share = int(free * MEMORY_SHARE[runner.device.type])
+    slots = min(MOST_KV_SLOTS, share // runner.kv_bytes_per_token - max_batch)
+    if slots < page_size:
+        raise ModelLoadError(
+            f"{gibibytes(free)} is free on {runner.device}, too little for a KV pool of {runner.kv_bytes_per_token} "
+            "bytes per token; use a smaller model"
+        )
+    return slots
