@@ -44,6 +44,8 @@ class GrammarTable:
     """
 
     rules: tuple[Rule, ...]
+    passed_origins: tuple[str | None, ...]
+    """Of a rule that only passes its single child on, the nonterminal; else None."""
     rows: tuple[dict[str, int], ...]
     start: dict[str, int]
     nonterminals: frozenset[str]
@@ -103,7 +105,8 @@ def load_table() -> GrammarTable:
         table = build_table(grammar)
     rules = tuple(Rule(origin, size, action, tuple((p, s, n) for p, s, n in kept), after, single)
                   for origin, size, action, kept, after, single in table["rules"])
-    return GrammarTable(rules, tuple(table["rows"]), table["start"], frozenset(r.origin for r in rules))
+    passed = tuple(rule.origin if rule.size == 1 and rule.passes_single_child else None for rule in rules)
+    return GrammarTable(rules, passed, tuple(table["rows"]), table["start"], frozenset(r.origin for r in rules))
 
 
 def write_table() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from ..ir.diagnostics import Diagnostics
 from ..ir.source import SourceFile, Span
-from .grammar_table import load_table
+from .grammar_table import Rule, load_table
 from .layout import Chunk
 from .syntax_errors import report_syntax_error
 from .tokens import CONTEXTUAL_WORDS, Token
@@ -14,22 +15,33 @@ from .tree_builder import TreeBuilder
 
 MAX_DEPTH = 200
 """Deepest syntax tree: what walks it by recursion stays within Python's limit."""
+MAX_STACK = 12 * MAX_DEPTH
+"""Most values on the stack: a level of the tree needs fewer than 12."""
+
+
+@dataclass(frozen=True)
+class ConcreteNode:
+    """A rule with all its tokens; `name` is that of the rule or its alias."""
+
+    name: str
+    children: list[ConcreteNode | Token]
 
 
 class LalrParser:
     """An LALR(1) parser with yacc's recovery: the innermost list that takes an ERROR goes on behind it.
 
     The stacks run in parallel: `states` has one entry more than `values`, `firsts` and `afters` (the tokens
-    `firsts[i]` to `afters[i]` make value i) and `depths` (how deep value i's tree is).
+    `firsts[i]` to `afters[i]` make value i) and `depths` (how deep value i's tree is). The tree is of `ast`, or with
+    `is_concrete` of `ConcreteNode`s.
     """
 
-    def __init__(self, source: SourceFile, diagnostics: Diagnostics, chunk: Chunk) -> None:
+    def __init__(self, source: SourceFile, diagnostics: Diagnostics, chunk: Chunk, is_concrete: bool = False) -> None:
         self.source = source
         self.diagnostics = diagnostics
         self.tokens = chunk.tokens
         self.brackets = chunk.depths
         self.table = load_table()
-        self.builder = TreeBuilder(source, diagnostics)
+        self.builder = None if is_concrete else TreeBuilder(source, diagnostics)
         self.states: list[int] = []
         self.values: list[Any] = []
         self.firsts: list[int] = []
@@ -40,6 +52,7 @@ class LalrParser:
         """The value of the start symbol, or None after errors, which are reported."""
         rows, states, tokens = self.table.rows, self.states, self.tokens
         states.append(self.table.start[start])
+        passed_origins = self.table.passed_origins
         has_errors = False
         position = 0
         while True:
@@ -50,7 +63,10 @@ class LalrParser:
             action = rows[states[-1]].get(kind)
             states_before = states.copy() if action is not None and action < 0 else states
             while action is not None and action < 0:
-                if not self._reduce(-1 - action, position):
+                origin = passed_origins[-1 - action]
+                if origin is not None:
+                    states[-1] = rows[states[-2]][origin]
+                elif not self._reduce(self.table.rules[-1 - action], position):
                     return None
                 action = rows[states[-1]].get(kind)
             if action is None:
@@ -65,6 +81,9 @@ class LalrParser:
             else:
                 self._shift(action, token, position, position + 1)
                 position += 1
+                if len(states) > MAX_STACK:
+                    self._report_depth(self._span(position - 1, position))
+                    return None
 
     def _shift(self, state: int, value: Any, first: int, after: int, depth: int = 0) -> None:
         self.states.append(state)
@@ -76,24 +95,15 @@ class LalrParser:
     def _pop(self, count: int) -> None:
         del self.states[-count:], self.values[-count:], self.firsts[-count:], self.afters[-count:], self.depths[-count:]
 
-    def _reduce(self, number: int, position: int) -> bool:
+    def _report_depth(self, span: Span) -> None:
+        self.diagnostics.error("E0022", f"the code is nested more than {MAX_DEPTH} deep", span,
+                               fix="name the inner part with `let`")
+
+    def _reduce(self, rule: Rule, position: int) -> bool:
         """Replace the children on the stack by their parent; False (reported) if the tree gets too deep."""
-        rule = self.table.rules[number]
         size = rule.size
-        if size == 1 and rule.passes_single_child:
-            self.states[-1] = self.table.rows[self.states[-2]][rule.origin]
-            return True
-        children: list[Any] = []
         bottom = len(self.values) - size
-        for index, is_list, nones in rule.kept:
-            if nones:
-                children += [None] * nones
-            if is_list:
-                children += self.values[bottom + index]
-            else:
-                children.append(self.values[bottom + index])
-        if rule.nones_after:
-            children += [None] * rule.nones_after
+        children = self._children(rule, bottom)
         first, after, depth = position, position, 0
         if size:
             first, after, depth = self.firsts[bottom], self.afters[-1], max(self.depths[bottom:])
@@ -105,12 +115,35 @@ class LalrParser:
             depth += 1
             span = self._span(first, after)
             if depth > MAX_DEPTH:
-                self.diagnostics.error("E0022", f"the code is nested more than {MAX_DEPTH} deep", span,
-                                       fix="name the inner part with `let`")
+                self._report_depth(span)
                 return False
-            value = getattr(self.builder, rule.action)(span, children)
+            if self.builder is None:
+                value = ConcreteNode(rule.action, children)
+            else:
+                value = getattr(self.builder, rule.action)(span, children)
         self._shift(self.table.rows[self.states[-1]][rule.origin], value, first, after, depth)
         return True
+
+    def _children(self, rule: Rule, bottom: int) -> list[Any]:
+        """The values from `bottom` on that the parent keeps."""
+        children: list[Any] = []
+        if self.builder is None:
+            for value in self.values[bottom:] if rule.size else ():
+                if isinstance(value, list):
+                    children += value
+                else:
+                    children.append(value)
+            return children
+        for index, is_list, nones in rule.kept:
+            if nones:
+                children += [None] * nones
+            if is_list:
+                children += self.values[bottom + index]
+            else:
+                children.append(self.values[bottom + index])
+        if rule.nones_after:
+            children += [None] * rule.nones_after
+        return children
 
     def _span(self, first: int, after: int) -> Span:
         start = self.tokens[first].start

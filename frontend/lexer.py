@@ -149,15 +149,16 @@ class Lexer:
 
     def _number(self, start: int, end: int) -> None:
         text = self.source.text[start:end]
+        shown = text if len(text) <= 30 else text[:29] + "…"
         found = _NUMBER.fullmatch(text)
         if found is None:
-            self._error("E0014", f"`{text}` is not a number", start, end, fix=f"write `0{text}`")
+            self._error("E0014", f"`{shown}` is not a number", start, end, fix=f"write `0{text}`")
             self._add("FLOAT", start, end, 0.0)
             return
         digits, fraction, exponent, unit = found.group("digits", "fraction", "exponent", "unit")
         fix = self._number_problem(digits, fraction or "", unit, text)
         if fix is not None:
-            self._error("E0014", f"`{text}` is not a number", start, end, fix=fix)
+            self._error("E0014", f"`{shown}` is not a number", start, end, fix=fix)
             self._add("INT", start, end, 0)
         elif unit:
             seconds = float(digits + (fraction or "")) * _UNIT_SECONDS[unit]
@@ -165,7 +166,7 @@ class Lexer:
         elif fraction or exponent:
             number = float(text.replace("_", ""))
             if number == float("inf"):
-                self._error("E0015", f"`{text}` is beyond the range of float", start, end)
+                self._error("E0015", "the number is beyond the range of float", start, end)
                 number = 0.0
             self._add("FLOAT", start, end, number)
         else:
@@ -260,12 +261,14 @@ class Lexer:
         return found.group()
 
     def _close_interpolations(self) -> None:
-        """At a line end: every `${` that is still open is an error, and its text ends here."""
-        while self._open:
-            opened = self._open.pop()
-            self._braces.pop()
+        """At a line end: a `${` that is still open is an error, and its text ends here."""
+        if self._open:
+            opened = self._open[0]
             self._error("E0019", "`${` is not closed on its line", opened, opened + 2, "it begins here",
                         'close it with `}`, and the text with `"`; a plain `${` is written `\\${`')
+        while self._open:
+            self._open.pop()
+            self._braces.pop()
             self._add("TEXT_TAIL", self.position, self.position, "")
 
     def _prompt(self, start: int, end: int) -> None:

@@ -262,6 +262,8 @@ class _PieceBuilder:
                 start = line.parts[-1].end if line.parts and isinstance(line.parts[-1], _Text) else self.text_end
                 self._add_text("\n", start, start)
         self._end_text()
+        if len(self.stack) > MAX_TAG_NESTING:
+            return ()
         while self.stack:
             opened = self.stack.pop()
             if not opened.is_else_if:
