@@ -41,7 +41,7 @@ class Trait(Enum):
 
 @dataclass(frozen=True)
 class AttributeDefinition:
-    """An attribute: its kind in words (`int`, `text`, `words`, `types`…), what it means, whether it must be there.
+    """An attribute: its kind in words (see `rules.attributes.KINDS`), what it means, whether it must be there.
 
     `merge`: whether operations that differ in it are different; False for objective, slack, group and the like.
     """

@@ -8,21 +8,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from .core import Module, walk
+from .core import Module
 from .definition import Level
 from .diagnostics import Diagnostic, InputError, Label
 from .dialects import DEFINITIONS
 from .levels import PROGRAM, level_of, levels_of
 from .printer import Printer
-from .rules import structure
-from .rules.problem import Problem
+from .rules import attributes, effects, operations, ownership, structure, symbols
+from .rules.problem import Problem, View
 from .source import SourceFile, Span
 
 __all__ = ["Problem", "VerificationError", "level_of", "levels_of", "problems", "verify", "verify_input"]
 
-Rule = Callable[[Module], Iterator[Problem]]
+Rule = Callable[[View], Iterator[Problem]]
 CONTEXT_LINES = 5
 MAXIMUM_SHOWN = 10
+
+
+PHASES: tuple[tuple[Rule, ...], ...] = ((*attributes.RULES, *operations.RULES), (*symbols.RULES, *effects.RULES))
+"""What holds at every level, after `structure` and the level itself. Each phase may rely on those before it; the
+definitions of operations say which levels they belong to, and `ownership` is the state of contexts that are freed."""
 
 
 class VerificationError(Exception):
@@ -33,9 +38,13 @@ class VerificationError(Exception):
         super().__init__(describe(module, self.problems))
 
 
-def verify(module: Module, level: Level | None = None) -> None:
-    """Raise VerificationError unless `module` is well formed at `level` (any level that fits when None)."""
-    found = problems(module, level)
+def verify(module: Module, level: Level | None = None, *, owned: bool | None = None) -> None:
+    """Raise VerificationError unless `module` is well formed at `level` (any level that fits when None).
+
+    `owned` says whether the ownership of contexts is checked; when None, it is as soon as the module holds an
+    `engine.free`, so a module before `free-contexts` passes, and a dump of one after it is checked like the original.
+    """
+    found = problems(module, level, owned=owned)
     if found:
         raise VerificationError(module, found)
 
@@ -47,35 +56,38 @@ def verify_input(module: Module, source: SourceFile, level: Level | None = None)
         raise InputError([_diagnostic(p, source) for p in found[:MAXIMUM_SHOWN]])
 
 
-def problems(module: Module, level: Level | None = None) -> list[Problem]:
-    """Everything that is wrong; when the structure is wrong, only that."""
-    for phase in (structure.FIRST, structure.RULES, (_levels(level),)):
-        found = [problem for rule in phase for problem in rule(module)]
+def problems(module: Module, level: Level | None = None, *, owned: bool | None = None) -> list[Problem]:
+    """Everything that is wrong in the first phase of rules that finds anything."""
+    view = View(module)
+    for phase in (structure.FIRST, structure.RULES, (_levels(level),), *PHASES):
+        found = [problem for rule in phase for problem in rule(view)]
         if found:
             return found
-    return []
+    if owned is None:
+        owned = ownership.has_frees(view)
+    return [problem for rule in ownership.RULES for problem in rule(view)] if owned else []
 
 
 def _levels(level: Level | None) -> Rule:
-    def one_level(module: Module) -> Iterator[Problem]:
+    def one_level(view: View) -> Iterator[Problem]:
         """Every operation belongs to the level of the module, and only level `sem` has more than one program."""
-        have = levels_of(module)
+        have = levels_of(view.module)
         if level in have or (level is None and have):
             return
-        wanted = level or _likely_level(module)
-        for op in walk(module.ops):
+        wanted = level or _likely_level(view)
+        for op in view.ops:
             if wanted not in DEFINITIONS[op.name].levels:
                 yield Problem(op, f"{op.name} does not belong to level {wanted.value}")
-        programs = [op for op in module.ops if op.name == PROGRAM]
+        programs = [op for op in view.top if op.name == PROGRAM]
         if wanted != Level.SEM and len(programs) > 1:
             yield Problem(programs[1], f"a module of level {wanted.value} has one program")
 
     return one_level
 
 
-def _likely_level(module: Module) -> Level:
+def _likely_level(view: View) -> Level:
     """The level that most operations of a mixed module allow."""
-    counts = Counter(level for op in walk(module.ops) for level in DEFINITIONS[op.name].levels)
+    counts = Counter(level for op in view.ops for level in DEFINITIONS[op.name].levels)
     return max(Level, key=lambda level: counts[level])
 
 

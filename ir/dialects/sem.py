@@ -67,6 +67,6 @@ DEFINITIONS = (
     OpDefinition(
         "sem.return", "Ends a function or program.", "values…", "", frozenset({Trait.TERMINATOR}), EVERY_LEVEL,
         (AttributeDefinition("names", "texts", "names of the outputs (an effect has none)"),
-         AttributeDefinition("objective", "words", "one per output: latency, throughput, ttft, deadline(seconds)",
+         AttributeDefinition("objective", "objectives", "one per output: latency, throughput, ttft, deadline(seconds)",
                              merge=False))),
 )

@@ -7,25 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..core import Module, Op, Region, Value, walk
+from ..core import Op, Region, Value
 from ..definition import Trait
 from ..dialects import DEFINITIONS
-from .problem import Problem
+from .problem import Problem, View
 
 RETURN, YIELD = "sem.return", "flow.yield"
 
 
-def known_operations(module: Module) -> Iterator[Problem]:
+def known_operations(view: View) -> Iterator[Problem]:
     """Every operation has a definition."""
-    for op in walk(module.ops):
+    for op in view.ops:
         if op.name not in DEFINITIONS:
             yield Problem(op, f"unknown operation `{op.name}`")
 
 
-def declarations_at_top(module: Module) -> Iterator[Problem]:
+def declarations_at_top(view: View) -> Iterator[Problem]:
     """Declarations, and nothing else, stand at the top level; they have no results."""
-    top = set(module.ops)
-    for op in walk(module.ops):
+    top = set(view.top)
+    for op in view.ops:
         is_declaration = op.name in DEFINITIONS and Trait.DECLARATION in DEFINITIONS[op.name].traits
         if is_declaration and op not in top:
             yield Problem(op, f"{op.name} must stand at the top level of a module")
@@ -35,10 +35,10 @@ def declarations_at_top(module: Module) -> Iterator[Problem]:
             yield Problem(op, f"{op.name} has one argument, its symbol, and no results")
 
 
-def objects_once(module: Module) -> Iterator[Problem]:
+def objects_once(view: View) -> Iterator[Problem]:
     """An operation or region object stands at one place; walking would meet it twice otherwise."""
     seen: set[Op | Region] = set()
-    for op in walk(module.ops):
+    for op in view.ops:
         items: list[Op | Region] = [op, *op.regions]
         for item in items:
             if item in seen:
@@ -47,9 +47,9 @@ def objects_once(module: Module) -> Iterator[Problem]:
             seen.add(item)
 
 
-def regions_end(module: Module) -> Iterator[Problem]:
+def regions_end(view: View) -> Iterator[Problem]:
     """Operations have the regions of their definition, and each region ends in the only terminator that it holds."""
-    for op in walk(module.ops):
+    for op in view.ops:
         definition = DEFINITIONS[op.name]
         count = len(definition.keywords) + 1 if definition.regions else 0
         if len(op.regions) != count:
@@ -66,19 +66,19 @@ def regions_end(module: Module) -> Iterator[Problem]:
             yield Problem(op, f"{op.name} has no results")
 
 
-def defined_once(module: Module) -> Iterator[Problem]:
+def defined_once(view: View) -> Iterator[Problem]:
     """A value is the result of one operation or the parameter of one region."""
     defined: set[Value] = set()
-    for op in walk(module.ops):
+    for op in view.ops:
         for value in (*op.results, *(p for r in op.regions for p in r.parameters)):
             if value in defined:
                 yield Problem(op, f"%{value.name} is defined twice")
             defined.add(value)
 
 
-def dominance(module: Module) -> Iterator[Problem]:
+def dominance(view: View) -> Iterator[Problem]:
     """An operand is defined earlier in its region or in one around it, in the same top-level operation."""
-    for top in module.ops:
+    for top in view.top:
         yield from _dominance(top)
 
 
