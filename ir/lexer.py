@@ -62,7 +62,7 @@ class Lexer:
         found = "the end of the file" if self.kind == "end" else f"`{self.text}`"
         if self.kind == "bad":
             found = "a text without its closing quote" if self.text == '"' else f"the character {self.text!r}"
-        return InputError.of("E0901", f"expected {expected}, found {found}", self.span)
+        return InputError.of("E1001", f"expected {expected}, found {found}", self.span)
 
     def accept(self, text: str) -> bool:
         """Move past the token `text` if it is the current one."""
@@ -107,10 +107,10 @@ class Lexer:
         try:
             value = json.loads(quoted)
         except json.JSONDecodeError as error:
-            raise InputError.of("E0901", f"this is no JSON string: {error.msg}", self.span) from None
+            raise InputError.of("E1001", f"this is no JSON string: {error.msg}", self.span) from None
         assert isinstance(value, str)
         if _SURROGATE.search(value):
-            raise InputError.of("E0901", "texts hold no lone surrogates", self.span)
+            raise InputError.of("E1001", "texts hold no lone surrogates", self.span)
         return value
 
     def declarations(self) -> dict[tuple[str, str], int]:

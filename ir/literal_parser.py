@@ -82,7 +82,7 @@ class LiteralParser:
 
     def _nested(self, parse: Callable[[], _T]) -> _T:
         if self._depth >= MAXIMUM_DEPTH:
-            raise InputError.of("E0907", f"literals and types are nested deeper than {MAXIMUM_DEPTH} levels",
+            raise InputError.of("E1007", f"literals and types are nested deeper than {MAXIMUM_DEPTH} levels",
                                 self._lexer.span)
         self._depth += 1
         try:
@@ -97,11 +97,11 @@ class LiteralParser:
         if text.lstrip("-").isdecimal():
             value = int(text) if len(text) <= 20 else 2**63
             if not -(2**63) <= value < 2**63:
-                raise InputError.of("E0906", "integers have 64 bits", span)
+                raise InputError.of("E1006", "integers have 64 bits", span)
             return value
         number = float(text)
         if not math.isfinite(number):
-            raise InputError.of("E0906", f"{text} is beyond the range of floats", span)
+            raise InputError.of("E1006", f"{text} is beyond the range of floats", span)
         return number
 
     def natural(self, expected: str) -> int:
@@ -111,7 +111,7 @@ class LiteralParser:
         span = self._lexer.span
         value = self._number()
         if not isinstance(value, int) or value < 0:
-            raise InputError.of("E0901", f"expected {expected}, found {value}", span)
+            raise InputError.of("E1001", f"expected {expected}, found {value}", span)
         return value
 
     def _word(self) -> Literal:
@@ -124,7 +124,7 @@ class LiteralParser:
         if name == "engine.root":
             return Root()
         if "." in name:
-            raise InputError.of("E0901", f"expected a value or literal, found `{name}`", span)
+            raise InputError.of("E1001", f"expected a value or literal, found `{name}`", span)
         if name in ("tokens", "scaffold") and lexer.accept("<"):
             return self._tokens(name == "scaffold", span)
         if lexer.accept("("):
@@ -147,7 +147,7 @@ class LiteralParser:
             lexer.expect("]", "after the token ids")
         lexer.expect(">", "after the tokens")
         if count != len(ids):
-            self._report(Diagnostic("E0908", f"{count} tokens are declared but {len(ids)} ids are given", Label(span)))
+            self._report(Diagnostic("E1008", f"{count} tokens are declared but {len(ids)} ids are given", Label(span)))
         return TokenList(tuple(ids), text, scaffold)
 
     def _list(self) -> tuple[Literal, ...]:
@@ -173,7 +173,7 @@ class LiteralParser:
             lexer.expect("=", "after a key")
             value = self.literal()
             if key in entries:
-                self._report(Diagnostic("E0909", f"the key `{key}` is given twice", Label(span)))
+                self._report(Diagnostic("E1009", f"the key `{key}` is given twice", Label(span)))
             entries[key] = value
             if not lexer.accept(","):
                 break
@@ -203,7 +203,7 @@ class LiteralParser:
 
     def _unknown_type(self, name: str, span: Span) -> None:
         near = difflib.get_close_matches(name, _TYPE_NAMES, 1)
-        raise InputError.of("E0905", f"`{name}` is no type", span,
+        raise InputError.of("E1005", f"`{name}` is no type", span,
                             fix=f"did you mean `{near[0]}`?" if near and near[0] != name else
                             "the types are " + ", ".join(_TYPE_NAMES))
 
@@ -238,7 +238,7 @@ class LiteralParser:
         span = self._lexer.span
         value = self._number()
         if not isinstance(value, int):
-            raise InputError.of("E0901", f"expected a bound of an int, found {value}", span)
+            raise InputError.of("E1001", f"expected a bound of an int, found {value}", span)
         return value
 
     def _bound(self, name: str) -> None:
@@ -262,7 +262,7 @@ class LiteralParser:
         while True:
             lexer.expect(":", "after the name of a field")
             if name in fields:
-                self._report(Diagnostic("E0909", f"the field `{name}` is given twice", Label(lexer.span)))
+                self._report(Diagnostic("E1009", f"the field `{name}` is given twice", Label(lexer.span)))
             fields[name] = self.type()
             if not lexer.accept(","):
                 break
@@ -282,11 +282,11 @@ class LiteralParser:
         if key not in self._declarations:
             names = [n for op, n in self._declarations if op == op_name]
             near = difflib.get_close_matches(name, names, 1)
-            self._report(Diagnostic("E0905", f"no {kind} `{name}` is declared in this module", Label(span),
+            self._report(Diagnostic("E1005", f"no {kind} `{name}` is declared in this module", Label(span),
                                     fix=f"did you mean `{near[0]}`?" if near else None))
             return Type()
         if key in self._resolving:
-            raise InputError.of("E0905", f"the {kind} `{name}` contains itself", span)
+            raise InputError.of("E1005", f"the {kind} `{name}` contains itself", span)
         self._resolving.add(key)
         after = self._lexer.start
         self._lexer.jump(self._declarations[key])
@@ -307,7 +307,7 @@ class LiteralParser:
         attributes = dict(self.table().entries)
         type = enum_type(name, attributes) if op_name == "sem.enum" else record_type(name, attributes)
         if type is None:
-            raise InputError([Diagnostic("E0905", f"the declaration of `{name}` is malformed", Label(span),
+            raise InputError([Diagnostic("E1005", f"the declaration of `{name}` is malformed", Label(span),
                                          (Label(use, "used here"),))])
         return type
 

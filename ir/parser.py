@@ -76,7 +76,7 @@ class _ModuleParser:
             if lexer.kind == "end":
                 if self._open:
                     unclosed = Label(self._open[-1].brace, "this region is not closed")
-                    raise InputError([Diagnostic("E0901", "expected `}`, found the end of the file", Label(lexer.span),
+                    raise InputError([Diagnostic("E1001", "expected `}`, found the end of the file", Label(lexer.span),
                                                  (unclosed,))])
                 return
             if self._open and lexer.accept("}"):
@@ -122,7 +122,7 @@ class _ModuleParser:
         lexer.advance()
         if name not in DEFINITIONS:
             near = difflib.get_close_matches(name, DEFINITIONS, 1)
-            self._error("E0904", f"unknown operation `{name}`", span,
+            self._error("E1004", f"unknown operation `{name}`", span,
                         fix=f"did you mean `{near[0]}`?" if near else None)
         return name
 
@@ -145,11 +145,11 @@ class _ModuleParser:
         if value is None:
             value = Value(Type(), lexer.text[1:])
             if lexer.text in self._defined:
-                self._error("E0902", f"`{lexer.text}` is not visible here", lexer.span, labels=(
+                self._error("E1002", f"`{lexer.text}` is not visible here", lexer.span, labels=(
                     Label(self._defined[lexer.text], "its region ends before this use"),))
             else:
                 near = difflib.get_close_matches(lexer.text, self._visible, 1) if len(self._visible) < 1000 else []
-                self._error("E0902", f"`{lexer.text}` is not defined before this use", lexer.span,
+                self._error("E1002", f"`{lexer.text}` is not defined before this use", lexer.span,
                             fix=f"did you mean `{near[0]}`?" if near else None)
         lexer.advance()
         return value
@@ -157,7 +157,7 @@ class _ModuleParser:
     def _define(self, name: str, span: Span, type: Type) -> Value:
         value = Value(type, "" if name[1] in "0123456789" else name[1:])
         if name in self._defined:
-            self._error("E0903", f"`{name}` is defined twice", span, labels=(
+            self._error("E1003", f"`{name}` is defined twice", span, labels=(
                 Label(self._defined[name], "the first definition"),))
         self._defined[name] = span
         self._visible[name] = value
@@ -169,7 +169,7 @@ class _ModuleParser:
         """Begin the next region of `frame.op`: its parameters and `{`."""
         lexer = self._lexer
         if len(self._open) >= MAXIMUM_DEPTH:
-            raise InputError.of("E0907", f"regions are nested deeper than {MAXIMUM_DEPTH} levels", lexer.span)
+            raise InputError.of("E1007", f"regions are nested deeper than {MAXIMUM_DEPTH} levels", lexer.span)
         region = Region()
         frame.op.regions.append(region)
         frame.names = []
@@ -211,7 +211,7 @@ class _ModuleParser:
             while lexer.accept(","):
                 types.append(self._literals.type())
         if len(types) != len(results):
-            self._error("E0908", f"{op.name} has {len(results)} {_plural('result', len(results))} here but "
+            self._error("E1008", f"{op.name} has {len(results)} {_plural('result', len(results))} here but "
                         f"{len(types)} {_plural('type', len(types))}", results[0][1] if results else span)
         for (name, name_span), type in zip(results, types, strict=False):
             op.results.append(self._define(name, name_span, type))

@@ -120,6 +120,6 @@ def _block(printer: Printer, problem: Problem) -> str:
 def _diagnostic(problem: Problem, source: SourceFile) -> Diagnostic:
     site = problem.op.location.chains[0][0] if problem.op.location.chains else None
     if site is None or site.path != source.path or site.line > len(source.line_starts):
-        return Diagnostic("E0910", problem.message)
+        return Diagnostic("E1010", problem.message)
     start = source.line_starts[site.line - 1] + site.column - 1
-    return Diagnostic("E0910", problem.message, Label(Span(source, start, start + len(problem.op.name))))
+    return Diagnostic("E1010", problem.message, Label(Span(source, start, start + len(problem.op.name))))

@@ -40,7 +40,7 @@ def pass_text(p: Pass) -> str:
     for f in dataclasses.fields(p):
         value = getattr(p, f.name)
         if value != f.default:
-            options.append(f"{f.name.replace('_', '-')}={_value_text(value)}")
+            options.append(f"{f.name.replace('_', '-')}={option_text(value)}")
     return f"{p.name}{{{','.join(options)}}}" if options else p.name
 
 
@@ -51,7 +51,16 @@ def make_pass(cls: type[Pass], options: Mapping[str, str]) -> Pass:
     return cls(**{k.replace("-", "_"): _convert(cls, k, v, span) for k, v in options.items()})
 
 
-def _value_text(value: object) -> str:
+def option_types(cls: type[Pass]) -> dict[str, str]:
+    """What each option of a pass takes, in words, by kebab-case name."""
+    hints = typing.get_type_hints(cls)
+    return {f.name.replace("_", "-"): _kind_name(hints[f.name]) for f in dataclasses.fields(cls)}
+
+
+def option_text(value: object) -> str:
+    """The value of an option as `parse_pipeline` reads it."""
+    if value is None:
+        return "none"
     if isinstance(value, str) and _NAME.fullmatch(value):
         return value
     return json.dumps(list(value) if isinstance(value, (tuple, frozenset)) else value, ensure_ascii=False)
