@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from ..ir.core import Region, Value, walk
 from ..ir.diagnostics import Diagnostics, Label
@@ -22,6 +22,7 @@ from .inference import UNIT, UNKNOWN, Inference, Tuple, has_variables
 from .suggestions import nearest
 from .symbols import FileScope, LocalVariable, Scopes
 from .terms import NOTHING, Term, poison, tuple_term
+from .type_expressions import TypeResolver
 
 Handler = Callable[["Body", Any, "Type | None"], Term]
 Path = tuple[LocalVariable, tuple[str, ...]]
@@ -39,7 +40,8 @@ class Narrowing:
 class Body:
     """One body while it is checked. `handlers` maps each class of expression to what elaborates it."""
 
-    handlers: dict[type, Handler] = {}
+    handlers: ClassVar[dict[type, Handler]] = {}
+    statement_handler: ClassVar[Callable[[Body, ast.Statement], None]]
 
     def __init__(self, scope: FileScope, diagnostics: Diagnostics, *, effect: Value | None = None) -> None:
         self.scope = scope
@@ -51,9 +53,10 @@ class Body:
         """The indices of the enclosing iterations, outermost first."""
         self.calls_forbidden_in: str | None = None
         """Where calls of semantic functions, hosts and programs may not stand, in words."""
-        self.in_test = False
-        self.called_options: list[tuple[ast.Argument, ...]] = []
-        """The `with` clauses of program calls in a test."""
+        self.later_outputs: set[str] = set()
+        """Outputs of a prompt that are not generated yet."""
+        self.run_options: dict[str, ast.Argument] | None = None
+        """In a test, what `with` clauses say of the run (`engine`, `seed`)."""
         self._narrowed: dict[Path, list[Narrowing]] = {}
 
     # ---- diagnostics
@@ -117,6 +120,14 @@ class Body:
         if isinstance(expected, Tuple) and len(expected.elements) == len(values):
             hints = expected.elements
         return tuple_term([self.expression(v, h) for v, h in zip(values, hints, strict=True)])
+
+    def statement(self, statement: ast.Statement) -> None:
+        """Check and lower a statement of a block."""
+        type(self).statement_handler(self, statement)
+
+    def resolve_type(self, node: ast.TypeExpr) -> Type:
+        """The type that is written."""
+        return TypeResolver(self.scope, self.diagnostics).resolve(node)
 
     # ---- variables
 

@@ -13,21 +13,27 @@ from .inference import UNIT, UNKNOWN, Tuple, Unit, Unknown, describe
 from .terms import NOTHING, Term, poison, tuple_term
 
 
-def branch(body: Body, condition: Value, span: Span, then: Callable[[], Term], otherwise: Callable[[], Term], *,
+Producer = Callable[[Type | None], Term]
+"""Elaborates a branch; takes the type that is expected of it, which for a second branch may be the first one's."""
+
+
+def branch(body: Body, condition: Value, span: Span, then: Producer, otherwise: Producer, *,
            expected: Type | None = None, known: Sequence[ast.Expr] = (),
            otherwise_known: Sequence[ast.Expr] = (), spans: tuple[Span, Span] | None = None) -> Term:
-    """`then()` where `condition` holds, else `otherwise()`, each in a region of its own.
+    """`then` where `condition` holds, else `otherwise`, each in a region of its own.
 
     `known` and `otherwise_known` are the options that hold a value in each; `spans` are the branches' for messages.
     """
     builder = body.builder
     before = builder.effect
     regions, terms, effects = [Region(), Region()], [], []
+    hint = expected
     for region, produce, facts in zip(regions, (then, otherwise), (known, otherwise_known), strict=True):
         builder.effect = before
         with builder.inside(region), body.narrowing(region, facts):
-            terms.append(produce())
+            terms.append(produce(hint))
         effects.append(builder.effect)
+        hint = expected if expected is not None else body.type_of(terms[0])
     type = _common(body, terms, expected, spans or (span, span))
     yields = [_yielded(body, region, term, type, span) for region, term in zip(regions, terms, strict=True)]
     args, types = [condition], _flat(type)

@@ -109,6 +109,9 @@ def name(body: Body, node: ast.Name, expected: Type | None) -> Term:
 
 def unknown_name(body: Body, node: ast.Name) -> Term:
     """Report a name that is no variable."""
+    if node.name in body.later_outputs:
+        return body.error("E0707", f"the output `{node.name}` is not generated yet at this place", node.span,
+                          fix=f"insert it after `{{{{output:{node.name}}}}}`")
     symbol = body.scope.names.get(node.name)
     if symbol is not None:
         article = "an" if symbol.kind == "enum" else "a"

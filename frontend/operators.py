@@ -55,11 +55,11 @@ def _logical(body: Body, node: ast.Binary) -> Term:
     purpose = f"what `{node.operator}` takes"
     left = body.typed(node.left, BOOL, purpose)
 
-    def right() -> Term:
+    def right(hint: Type | None) -> Term:
         return Term(BOOL, body.typed(node.right, BOOL, purpose))
 
-    def constant(value: bool) -> Callable[[], Term]:
-        return lambda: number(body, value, node.span, BOOL)
+    def constant(value: bool) -> Callable[[Type | None], Term]:
+        return lambda hint: number(body, value, node.span, BOOL)
 
     if node.operator == "and":
         return branch(body, left, node.span, right, constant(False), expected=BOOL,
@@ -83,8 +83,8 @@ def _coalesce(body: Body, node: ast.Binary, expected: Type | None) -> Term:
     condition = body.builder.pure("is_some", [value], BOOL, node.span)
     return branch(
         body, condition, node.span,
-        lambda: Term(element, body.builder.pure("unwrap", [value], element, node.span)),
-        lambda: body.operand(node.right, expected if isinstance(element, Variable) else element),
+        lambda hint: Term(element, body.builder.pure("unwrap", [value], element, node.span)),
+        lambda hint: body.operand(node.right, expected if isinstance(element, Variable) else element),
         expected=expected,
     )
 
@@ -96,7 +96,6 @@ def _none_test(body: Body, node: ast.Binary) -> Term | None:
     if len(constants) != 1:
         return None
     (tested,) = [s for s in sides if s is not constants[0]]
-    # The plain option is meant, also where it is already known to hold a value.
     term = body.operand(tested)
     if isinstance(term.type, Unknown):
         return poison()
@@ -167,7 +166,7 @@ def _membership(body: Body, node: ast.Binary) -> Term:
 def _arithmetic(body: Body, node: ast.Binary, expected: Type | None) -> Term:
     hint = expected if isinstance(expected, List) or (isinstance(expected, Float) and node.operator != "/") else None
     left = body.operand(node.left, hint)
-    right = body.operand(node.right, left.type if isinstance(left.type, List) else None)
+    right = body.operand(node.right, left.type if isinstance(left.type, List | Float) else None)
     if isinstance(left.type, Unknown) or isinstance(right.type, Unknown):
         return poison()
     left_value, right_value = body.value(left, node.left.span), body.value(right, node.right.span)
@@ -214,8 +213,4 @@ def _unsupported(body: Body, node: ast.Binary, left: Type, right: Type) -> Term:
         case (Map(), Map()):
             fix = "maps cannot be joined"
     return body.error("E0302", f"`{node.operator}` does not take {describe(left)} and {describe(right)}",
-                      _operator_span(node), f"{describe(left)} {node.operator} {describe(right)}", fix=fix)
-
-
-def _operator_span(node: ast.Binary) -> Span:
-    return node.operator_span
+                      node.operator_span, f"{describe(left)} {node.operator} {describe(right)}", fix=fix)

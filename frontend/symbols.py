@@ -82,7 +82,10 @@ class SemanticSymbol(FunctionSymbol):
     """A semantic function."""
 
     declaration: ast.SemanticDecl | None = None
-    local_outputs: list[str] = field(default_factory=list)
+    local_outputs: list[OutputSymbol] = field(default_factory=list)
+    """Outputs that the signature does not name."""
+    generated: dict[str, ast.OutputHole | ast.InputHole] = field(default_factory=dict)
+    """The hole that generates each output, in source order."""
     kind = "semantic function"
 
 
@@ -117,6 +120,8 @@ class FileScope:
     aliases: dict[str, FileScope] = field(default_factory=dict)
     own: list[Symbol] = field(default_factory=list)
     """Declared in this file, in order, models included."""
+    records: list[RecordSymbol] = field(default_factory=list)
+    """The record types of this file, each after those that it holds."""
 
 
 @dataclass(eq=False)
