@@ -18,8 +18,9 @@ summary, then prose, then one or more examples, each a pair of fenced blocks of 
     ```
 
 The words after `after` are options for this example, as on the command line: "```after min-tokens=8". Value names,
-`%0` numbers and layout need not match: both sides are parsed and printed before they are compared. The examples run
-on the reference engine's target, and both sides must verify. tests/passes/test_examples.py runs every one.
+`%0` numbers and layout need not match: both sides are parsed and printed before they are compared. Both
+sides must verify. The examples run on a model whose tokens are UTF-8 bytes (ids 0 to 255, no BOS, a context of 4,096)
+and whose chat template writes `<role>` before each part. tests/passes/test_examples.py runs every one.
 
 A pass changes the module in place (to replace everything, assign `module.ops`) and says what it did:
 

@@ -1,6 +1,7 @@
 """Each pass does to the examples of its docstring what the docstring says."""
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,33 @@ from semlang.passes.reference import examples, reference
 from semlang.passes.registry import PASSES, pass_class
 
 
-def target() -> Target:
-    """The reference engine's model: its tokenizer and a small context."""
-    from semlang.backend.embedded import embedded_tokenizer
+class ByteTokenizer:
+    """One token for each UTF-8 byte; a chat template that writes `<role>` before each part."""
 
-    return Target({"": ModelTarget(embedded_tokenizer(), 4096)}, "reference")
+    vocabulary_size = 257
+    eos_ids = frozenset({256})
+    bos_id: int | None = None
+    has_dummy_prefix = False
+    longest_token_bytes = 1
+    digest = "bytes"
+
+    def encode_piece(self, text: str, *, first: bool) -> list[int]:
+        return list(text.encode())
+
+    def encode_scaffold(self, text: str) -> list[int]:
+        return list(text.encode())
+
+    def token_bytes(self, token_id: int) -> bytes:
+        return bytes([token_id]) if token_id < 256 else b""
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        return b"".join(map(self.token_bytes, token_ids)).decode(errors="ignore")
+
+    def role_scaffold(self, roles_so_far: tuple[str, ...], role: str) -> str:
+        return f"<{role}>"
+
+
+TARGET = Target({"": ModelTarget(ByteTokenizer(), 4096)}, "reference")
 
 
 def parse(text: str, name: str) -> Module:
@@ -36,7 +59,7 @@ def test_examples_of(name: str) -> None:
     for number, example in enumerate(examples(cls), 1):
         module = parse(example.before, f"{name}-{number}-before.sir")
         expected = parse(example.after, f"{name}-{number}-after.sir")
-        report = example.make(cls).run(module, target())
+        report = example.make(cls).run(module, TARGET)
         verify(module, cls.gives)
         assert print_module(module) == print_module(expected), f"example {number}"
         assert report.sentence
