@@ -12,7 +12,6 @@ from .body import Body
 from .inference import UNIT, UNKNOWN, Tuple, Unit, Unknown, describe
 from .terms import NOTHING, Term, poison, tuple_term
 
-
 Producer = Callable[[Type | None], Term]
 """Elaborates a branch; takes the type that is expected of it, which for a second branch may be the first one's."""
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from ..ir.builtins.lists import ZIP_FIELDS
 from ..ir.core import Value, Word
-from ..ir.source import Span
 from ..ir.types import (
     BOOL,
     FLOAT,

@@ -8,8 +8,8 @@ from ..ir.diagnostics import Diagnostic, Diagnostics, InputError, Label
 from ..ir.source import Span
 from . import ast
 from .constants import ConstantEvaluator
-from .symbols import FileScope, FunctionSymbol, HostSymbol, ProgramSymbol
 from .suggestions import nearest
+from .symbols import FileScope, FunctionSymbol, HostSymbol, ProgramSymbol
 from .walk import nodes
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..ir.core import Arg, Literal, Symbol as IrSymbol, Table, Value
+from ..ir.core import Arg, Literal, Table, Value
+from ..ir.core import Symbol as IrSymbol
 from ..ir.diagnostics import Label
 from ..ir.source import Span
 from ..ir.types import EFFECT, PROMPT, Option, Text, Type
@@ -238,7 +239,8 @@ def _call_options(body: Body, node: ast.Call, symbol: SemanticSymbol, args: list
     constants: list[tuple[str, Literal]] = []
     operands: list[str] = []
     seen: set[str] = set()
-    has_other = [o.name for o in [*symbol.outputs, *symbol.local_outputs] if not isinstance(o.sampled_type or o.type, Text)]
+    outputs = [*symbol.outputs, *symbol.local_outputs]
+    has_other = [o.name for o in outputs if not isinstance(o.sampled_type or o.type, Text)]
     for option in node.options:
         name = option.name or ""
         if run_option(body, option):

@@ -11,7 +11,8 @@ from ..ir.core import Module, Op, clone_module
 from ..ir.diagnostics import Diagnostic, Diagnostics, InputError
 from ..ir.source import SourceFile, Span
 from ..ir.types import Prompt, contains
-from . import ast, elaboration
+from . import ast
+from . import elaboration as elaboration  # completes `Body`
 from .call_graph import choose_root, resolve_calls
 from .linking import link
 from .loader import LoadedProgram, load
@@ -27,7 +28,6 @@ __all__ = ["Assertion", "CheckResult", "CheckedProgram", "CompiledTests", "Compi
 
 _DEEPEST = 20_000
 """Python frames that checking may use: a chain of `else if` costs about eight for each link."""
-assert elaboration.Body.handlers
 
 
 @dataclass(frozen=True)

@@ -115,9 +115,9 @@ def unknown_name(body: Body, node: ast.Name) -> Term:
     symbol = body.scope.names.get(node.name)
     if symbol is not None:
         article = "an" if symbol.kind == "enum" else "a"
-        fix = {"enum": f"its members are values: `{node.name}.member`", "type": f"make one: `{node.name}(…)`"}
+        remedies = {"enum": f"its members are values: `{node.name}.member`", "type": f"make one: `{node.name}(…)`"}
         return body.error("E0208", f"`{node.name}` is {article} {symbol.kind}, not a value", node.span,
-                          fix=fix.get(symbol.kind, f"call it: `{node.name}(…)`"))
+                          fix=remedies.get(symbol.kind, f"call it: `{node.name}(…)`"))
     enums = [s for s in body.scope.names.values()
              if isinstance(s, EnumSymbol) and s.type and any(m.name == node.name for m in s.type.members)]
     fix = f"write `{enums[0].name}.{node.name}`" if enums else body.suggestion(node.name, body.variables.names())

@@ -93,7 +93,7 @@ def _over_value(body: Body, target: ast.Target, term: Term, span: Span) -> Itera
         case Unknown():
             pass
         case _:
-            fix = {"text": "iterate over its `words(…)` or `lines(…)`",
-                   "int": "iterate over `range(…)`"}.get(describe(term.type))
-            body.error("E0605", f"a {describe(term.type)} cannot be iterated over", span, fix=fix)
+            remedies = {"text": "iterate over its `words(…)` or `lines(…)`", "int": "iterate over `range(…)`"}
+            body.error("E0605", f"a value of type {describe(term.type)} cannot be iterated over", span,
+                       fix=remedies.get(describe(term.type)))
     return Iteration([Value(UNKNOWN)], [UNKNOWN], target, [0] * count)

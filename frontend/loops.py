@@ -109,6 +109,10 @@ def comprehension(body: Body, node: ast.Comprehension, expected: Type | None) ->
         body.builder.pure("select", [v, mask], List(t), node.span)
         for v, t in zip(iteration.lists, iteration.elements, strict=True)
     ]
+    plain = _plain_element(node)
+    if plain is not None and iteration.bindings[plain] >= 0:
+        value = selected[iteration.bindings[plain]]
+        return Term(value.type, value)
     positions = body.builder.pure("positions", [mask], List(INT), node.span)
     chosen = Iteration([*selected, positions], [*iteration.elements, INT], iteration.target, iteration.bindings)
 
@@ -118,6 +122,15 @@ def comprehension(body: Body, node: ast.Comprehension, expected: Type | None) ->
             return body.operand(node.element, hint)
 
     return mapped(body, node, chosen, chosen_element, hint, {}, index=positions)
+
+
+def _plain_element(node: ast.Comprehension) -> int | None:
+    """The number of the name that the element is, in `[x for x in xs if c]`; None where more is done to it."""
+    if not isinstance(node.element, ast.Name) or node.element.name not in node.target.names:
+        return None
+    if node.condition is not None and any(isinstance(e, ast.Name) for e in known_where(node.condition, True)):
+        return None
+    return node.target.names.index(node.element.name)
 
 
 @dataclass

@@ -140,15 +140,17 @@ class _PatternChecker:
         if self._covers_all() or self.failed:
             return
         self.failed = True
-        missing = [v for v in self._universe() or () if v not in self.seen]
-        shown = [{None: "none", True: "true", False: "false"}.get(v, str(v)) if not isinstance(v, str) else v
-                 for v in missing]
+        shown = [_shown(v) for v in self._universe() or () if v not in self.seen]
         if self._universe() is None:
             shown = [*(["none"] if isinstance(self.type, Option) and None not in self.seen else []), "_"]
         listed = ", ".join(f"`{s}`" for s in shown[:6]) + (" …" if len(shown) > 6 else "")
         fix = "add `" + ", ".join(f"{s} => …" for s in shown[:6]) + "`"
         self.body.error("E0602", f"this `match` does not cover {listed}", self.node.span,
                         f"{len(shown)} missing" if len(shown) > 1 else "not exhaustive", fix=fix)
+
+
+def _shown(constant: Literal) -> str:
+    return constant if isinstance(constant, str) else "none" if constant is None else str(constant).lower()
 
 
 class _Lowering:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 
 from ..ir.core import Literal, Module, Op, Symbol, Table, walk
@@ -63,7 +62,7 @@ def host_op(symbol: HostSymbol) -> Op:
     assert symbol.declaration is not None
     attributes: dict[str, Literal] = {
         "target": symbol.declaration.target,
-        "directory": os.path.abspath(symbol.scope.directory),
+        "directory": symbol.scope.directory or ".",
         "parameters": Table(tuple((p.name, p.type) for p in symbol.parameters)),
     }
     if symbol.outputs:

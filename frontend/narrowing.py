@@ -16,7 +16,8 @@ def known_where(condition: ast.Expr, truth: bool) -> list[ast.Expr]:
             return known_where(left, False) + known_where(right, False)
         case ast.Binary(operator="!=" | "==" as operator, left=left, right=right) if (operator == "!=") == truth:
             sides = [left, right]
-            tested = [s for s in sides if isinstance(s, ast.Name | ast.FieldAccess)]
-            return tested if any(isinstance(s, ast.Literal) and s.value is None for s in sides) else []
+            if not any(isinstance(s, ast.Literal) and s.value is None for s in sides):
+                return []
+            return [s for s in sides if isinstance(s, ast.Name | ast.FieldAccess)]
         case _:
             return []

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..ir.source import Span
-from ..ir.types import BOOL, FLOAT, TEXT, Bool, Float, Int, List, Map, Option, Prompt, Text, Type, contains, strip_bounds
+from ..ir.types import (
+    BOOL,
+    FLOAT,
+    TEXT,
+    Bool,
+    Float,
+    Int,
+    List,
+    Map,
+    Option,
+    Prompt,
+    Text,
+    Type,
+    contains,
+    strip_bounds,
+)
 from . import ast
 from .body import Body
 from .branches import branch
@@ -21,7 +35,8 @@ COMPARISONS = {"==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "
 def unary(body: Body, node: ast.Unary, expected: Type | None) -> Term:
     """`-e` and `not e`."""
     if node.operator == "not":
-        return Term(BOOL, body.builder.pure("not", [body.typed(node.operand, BOOL, "what `not` takes")], BOOL, node.span))
+        negated = body.typed(node.operand, BOOL, "what `not` takes")
+        return Term(BOOL, body.builder.pure("not", [negated], BOOL, node.span))
     inner = node.operand
     if isinstance(inner, ast.Literal) and isinstance(inner.value, int | float) and not isinstance(inner.value, bool):
         return number(body, -inner.value, node.span, expected)

@@ -32,7 +32,7 @@ def semantic_outputs(symbol: SemanticSymbol, resolver: TypeResolver, diagnostics
     """Fill in `symbol.outputs` and `symbol.generated`; reports outputs without a hole and holes where none may be."""
     declaration = symbol.declaration
     assert declaration is not None
-    declared = {}
+    declared: dict[str, OutputSymbol] = {}
     for output in declaration.outputs:
         if _is_free(symbol, output, declared, diagnostics):
             type = resolver.resolve(output.type)

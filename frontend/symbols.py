@@ -101,7 +101,7 @@ class HostSymbol(FunctionSymbol):
 
 @dataclass(eq=False)
 class ProgramSymbol(FunctionSymbol):
-    """A program. `callees` are what its body calls, `effectful` whether an effectful host is among them, at any depth."""
+    """A program; `callees` are what its body calls, `effectful` says whether one of them has effects, at any depth."""
 
     declaration: ast.ProgramDecl | None = None
     callees: list[tuple[FunctionSymbol, Span]] = field(default_factory=list)

@@ -6,7 +6,23 @@ from collections.abc import Iterable
 
 from ..ir.diagnostics import Diagnostics
 from ..ir.source import Span
-from ..ir.types import BOOL, FLOAT, INT, PROMPT, TEXT, Enum, Int, List, Map, Option, Prompt, Record, Text, Type, contains
+from ..ir.types import (
+    BOOL,
+    FLOAT,
+    INT,
+    PROMPT,
+    TEXT,
+    Enum,
+    Int,
+    List,
+    Map,
+    Option,
+    Prompt,
+    Record,
+    Text,
+    Type,
+    contains,
+)
 from . import ast
 from .constants import ConstantEvaluator, NotConstant
 from .inference import UNKNOWN, Unknown, describe

@@ -12,7 +12,11 @@ _FIELDS: dict[type, tuple[str, ...]] = {}
 
 def nodes(root: ast.Node | Iterable[ast.Node]) -> Iterator[ast.Node]:
     """`root` and every node below it."""
-    stack: list[object] = [root] if isinstance(root, ast.Node) else list(root)[::-1]
+    stack: list[object] = []
+    if isinstance(root, ast.Node):
+        stack.append(root)
+    else:
+        stack.extend([*root][::-1])
     while stack:
         item = stack.pop()
         if isinstance(item, ast.Node):
