@@ -19,7 +19,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from semlang.kernels.tree_attention import AttentionPlan, AttentionShape, tree_attention
+from semlang.kernels.attention_plan import AttentionPlan, AttentionShape
+from semlang.kernels.tree_attention import tree_attention
 from torch import Tensor
 
 LAYERS = [(14, 2, 64), (16, 8, 128)]

@@ -1,196 +1,154 @@
-"""Plans attention over a context tree: which query rows read which runs of KV slots.
-
-A step of an engine is a set of segments (new tokens) below runs (resident tokens of tree nodes).
-Runs that are read by the same segments form one work item: its keys are read once for all rows
-that descend from it, and its partial results meet those of the other items of a row by
-log-sum-exp. Runs that only one decoded token reads are joined with that token. The plan depends on
-the step and on the window, not on the layer, so layers share it.
-Source of the decomposition: Hydragen (arXiv 2402.05099), FastTree (MLSys'25).
-"""
+"""A step's attention work as index tensors on the device that computes it, made once for all layers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-Indices = NDArray[np.int64]
-
-ROW_BLOCK = 256
-"""Rows of a chunk that are masked together when the chunk is longer than the window."""
-
-
-class KeyRun(Protocol):
-    """Resident keys: `slots` int64 [n], the first of them at `first_position` of its context."""
-
-    @property
-    def slots(self) -> Indices: ...
-
-    @property
-    def first_position(self) -> int: ...
-
-
-class QuerySegment(Protocol):
-    """New tokens: `slots` int64 [n] of their own keys; `ancestors` are indices of runs, root first."""
-
-    @property
-    def slots(self) -> Indices: ...
-
-    @property
-    def first_position(self) -> int: ...
-
-    @property
-    def ancestors(self) -> tuple[int, ...]: ...
+from .work_items import Indices, KeyRun, QuerySegment, WorkItem, merge_levels, split_contiguous, work_items
 
 
 @dataclass(frozen=True)
-class WorkItem:
-    """Query `rows` int64 [r] attend to the keys in `slots` int64 [k].
+class AttentionShape:
+    """What the plan needs of a layer, `heads` a multiple of `kv_heads`, and where it runs."""
 
-    All of them, or with `causal` (r = k) row i to keys 0..i, or those where `hidden` bool [r, k] is
-    False; every row sees at least one key.
+    heads: int
+    kv_heads: int
+    head_dim: int
+    device: torch.device
+
+    @property
+    def longest_gather(self) -> int:
+        """Keys up to which an item is gathered and batched; above, copying costs more than a call."""
+        # CPU: measured break-even of a 15 µs call against copying K. CUDA: calls are dearer, copies cheaper.
+        elements = 1 << 15 if self.device.type == "cpu" else 1 << 20
+        return max(1, elements // (self.kv_heads * self.head_dim))
+
+    @property
+    def most_batched_scores(self) -> int:
+        """Scores (rows × keys) up to which an item is batched."""
+        return (1 << 16 if self.device.type == "cpu" else 1 << 24) // self.heads
+
+    @property
+    def most_scores(self) -> int:
+        """Scores (rows × keys) that are materialised at once: 2 MiB on a CPU (its L2), 256 MiB on CUDA."""
+        return (1 << 19 if self.device.type == "cpu" else 1 << 26) // self.heads
+
+
+@dataclass(frozen=True)
+class SingleItem:
+    """One item: `rows` and `slots` are slices where they are contiguous; `hidden` bool [1, r, k]."""
+
+    rows: slice | Tensor
+    slots: slice | Tensor
+    causal: bool
+    hidden: Tensor | None
+
+
+@dataclass(frozen=True)
+class ItemBatch:
+    """`count` items, padded: `rows` [count·r], `slots` [count·k], `hidden` bool [count, r, k]."""
+
+    count: int
+    rows: Tensor
+    slots: Tensor
+    hidden: Tensor | None
+
+
+class AttentionPlan:
+    """The work of one step, on the device that computes it.
+
+    `pieces` are what runs; `levels` say which partial results belong to which rows (None: all rows, in
+    order); `kv_tokens_read`: keys that a layer reads, a shared run counted once. Padding is not counted.
     """
 
-    rows: Indices
-    slots: Indices
-    causal: bool = False
-    hidden: NDArray[np.bool_] | None = None
+    def __init__(
+        self,
+        runs: Sequence[KeyRun],
+        segments: Sequence[QuerySegment],
+        shape: AttentionShape,
+        window: int | None = None,
+    ) -> None:
+        self.shape = shape
+        self.row_count = sum(len(segment.slots) for segment in segments)
+        items = [
+            part
+            for item in work_items(runs, segments, window)
+            for part in split_contiguous(item, shape.longest_gather + 1)
+        ]
+        self.kv_tokens_read = sum(len(item.slots) for item in items)
+        self.pieces: list[SingleItem | ItemBatch] = []
+        starts = np.empty(len(items), np.int64)
+        """Number of each item's first partial result."""
+        partials = 0
+        for group in _batches(items, shape):
+            members = [items[number] for number in group]
+            if len(group) == 1:
+                self.pieces.append(_single(members[0], shape.device))
+                height = len(members[0].rows)
+            else:
+                height = max(len(item.rows) for item in members)
+                self.pieces.append(_batch(members, height, shape.device))
+            starts[group] = partials + height * np.arange(len(group))
+            partials += height * len(group)
+        self.levels: list[tuple[Tensor | None, slice | Tensor]] = []
+        numbers = [start + np.arange(len(item.rows)) for start, item in zip(starts.tolist(), items, strict=True)]
+        numbering = np.concatenate(numbers) if numbers else np.empty(0, np.int64)
+        for rows, entries in merge_levels(items, self.row_count):
+            targets = None if len(rows) == self.row_count else _tensor(rows, shape.device)
+            self.levels.append((targets, _slice_or_tensor(numbering[entries], shape.device)))
 
 
-def work_items(runs: Sequence[KeyRun], segments: Sequence[QuerySegment], window: int | None = None) -> list[WorkItem]:
-    """The work of one step; for each row, items appear in the order of its context, root first.
-
-    Rows number the tokens of all segments in order. With a `window` of w tokens, a row at position p
-    sees the keys at positions p-w+1 … p.
-    """
-    if window is not None and window < 1:
-        raise ValueError(f"a sliding window holds at least one token, not {window}")
-    readers: dict[int, list[int]] = {}
-    row_starts = [0]
-    for number, segment in enumerate(segments):
-        row_starts.append(row_starts[-1] + len(segment.slots))
-        for run in segment.ancestors:
-            if len(runs[run].slots):
-                readers.setdefault(run, []).append(number)
+def _batches(items: Sequence[WorkItem], shape: AttentionShape) -> list[list[int]]:
+    """Items that run together (similar numbers of rows and keys, so that padding stays below 4×)."""
     groups: dict[tuple[int, ...], list[int]] = {}
-    for run, users in readers.items():
-        groups.setdefault(tuple(users), []).append(run)
-
-    private: dict[int, list[int]] = {}
-    shared: list[tuple[int, WorkItem, Indices, Indices]] = []
-    for readers_of, members in groups.items():
-        members.sort(key=lambda run: runs[run].first_position)
-        if len(readers_of) == 1:
-            private[readers_of[0]] = members
-            continue
-        rows = np.concatenate([np.arange(row_starts[user], row_starts[user + 1]) for user in readers_of])
-        positions = np.concatenate([_positions(segments[user]) for user in readers_of])
-        slots, key_positions = _keys([runs[run] for run in members])
-        shared.append((runs[members[0]].first_position, WorkItem(rows, slots), positions, key_positions))
-
-    items: list[WorkItem] = []
-    for _, item, positions, key_positions in sorted(shared, key=lambda entry: entry[0]):
-        items += _visible(item, positions, key_positions, window)
-    for number, segment in enumerate(segments):
-        rows = np.arange(row_starts[number], row_starts[number + 1])
-        items += _own_items(segment, rows, [runs[run] for run in private.get(number, ())], window)
-    return items
+    for number, item in enumerate(items):
+        rows, keys = len(item.rows), len(item.slots)
+        small = keys <= shape.longest_gather and rows * keys <= shape.most_batched_scores
+        # Below 32 keys a call costs more than the padding.
+        kind = (rows.bit_length(), max(keys, 32).bit_length()) if small else (-1, number)
+        groups.setdefault(kind, []).append(number)
+    return [
+        part for group in groups.values() for part in ([group] if len(group) > 2 else [[number] for number in group])
+    ]
 
 
-def _own_items(segment: QuerySegment, rows: Indices, private: list[KeyRun], window: int | None) -> Iterator[WorkItem]:
-    """The keys that only this segment reads: runs of its own, then its new tokens."""
-    count = len(rows)
-    positions = _positions(segment)
-    if count == 1:
-        slots, key_positions = _keys([*private, segment])
-        yield from _visible(WorkItem(rows, slots), positions, key_positions, window)
-        return
-    if private:
-        slots, key_positions = _keys(private)
-        yield from _visible(WorkItem(rows, slots), positions, key_positions, window)
-    if window is None or count <= window:
-        if count:
-            yield WorkItem(rows, segment.slots, causal=True)
-        return
-    for start in range(0, count, ROW_BLOCK):
-        block = slice(start, min(start + ROW_BLOCK, count))
-        if start:
-            earlier = WorkItem(rows[block], segment.slots[:start])
-            yield from _visible(earlier, positions[block], positions[:start], window)
-        if block.stop - start <= window:
-            yield WorkItem(rows[block], segment.slots[block], causal=True)
-        else:
-            distance = positions[block, None] - positions[None, block]
-            yield WorkItem(rows[block], segment.slots[block], hidden=(distance < 0) | (distance >= window))
+def _single(item: WorkItem, device: torch.device) -> SingleItem:
+    hidden = None if item.hidden is None else _tensor(item.hidden[None], device)
+    return SingleItem(_slice_or_tensor(item.rows, device), _slice_or_tensor(item.slots, device), item.causal, hidden)
 
 
-def _visible(item: WorkItem, positions: Indices, key_positions: Indices, window: int | None) -> Iterator[WorkItem]:
-    """The part of an unmasked item inside the window: keys that some rows see, then keys that all see."""
-    if not len(item.rows) or not len(item.slots):
-        return
-    if window is None:
-        yield item
-        return
-    all_see = key_positions > positions.max() - window
-    some_see = ~all_see & (key_positions > positions.min() - window)
-    if some_see.any():
-        hidden = key_positions[None, some_see] <= positions[:, None] - window
-        seeing = ~hidden.all(axis=1)
-        yield WorkItem(item.rows[seeing], item.slots[some_see], hidden=hidden[seeing])
-    if all_see.any():
-        yield WorkItem(item.rows, item.slots[all_see])
+def _batch(items: Sequence[WorkItem], height: int, device: torch.device) -> ItemBatch:
+    """Padding repeats the first row (its result is not used) and the last slot (hidden, but finite)."""
+    width = max(len(item.slots) for item in items)
+    rows = np.empty((len(items), height), np.int64)
+    slots = np.empty((len(items), width), np.int64)
+    hidden = np.zeros((len(items), height, width), np.bool_)
+    for number, item in enumerate(items):
+        row_count, key_count = len(item.rows), len(item.slots)
+        rows[number, :row_count], rows[number, row_count:] = item.rows, item.rows[0]
+        slots[number, :key_count], slots[number, key_count:] = item.slots, item.slots[-1]
+        hidden[number, :, key_count:] = True
+        if item.causal:
+            hidden[number, :row_count, :key_count] = np.triu(np.ones((row_count, key_count), np.bool_), 1)
+        elif item.hidden is not None:
+            hidden[number, :row_count, :key_count] = item.hidden
+    mask = _tensor(hidden, device) if hidden.any() else None
+    return ItemBatch(len(items), _tensor(rows.reshape(-1), device), _tensor(slots.reshape(-1), device), mask)
 
 
-def _positions(tokens: KeyRun | QuerySegment) -> Indices:
-    return np.arange(tokens.first_position, tokens.first_position + len(tokens.slots))
+def _slice_or_tensor(indices: Indices, device: torch.device) -> slice | Tensor:
+    first, last = int(indices[0]), int(indices[-1])
+    if last - first == len(indices) - 1 and bool((np.diff(indices) == 1).all()):
+        return slice(first, last + 1)
+    return _tensor(indices, device)
 
 
-def _keys(runs: Sequence[KeyRun | QuerySegment]) -> tuple[Indices, Indices]:
-    """Slots and positions of consecutive runs, joined."""
-    if len(runs) == 1:
-        return runs[0].slots, _positions(runs[0])
-    return np.concatenate([run.slots for run in runs]), np.concatenate([_positions(run) for run in runs])
-
-
-def split_contiguous(item: WorkItem, shortest: int) -> list[WorkItem]:
-    """Cut an item at gaps between slots, so that runs of `shortest` slots or more are read in place.
-
-    What is shorter stays together in one item, to be gathered.
-    """
-    if item.causal or item.hidden is not None:
-        return [item]
-    gaps = np.flatnonzero(np.diff(item.slots) != 1) + 1
-    if not len(gaps):
-        return [item]
-    borders = np.concatenate([[0], gaps, [len(item.slots)]])
-    long_runs = np.flatnonzero(np.diff(borders) >= shortest)
-    if not len(long_runs):
-        return [item]
-    rest = np.ones(len(item.slots), dtype=np.bool_)
-    parts = []
-    for run in long_runs.tolist():
-        span = slice(int(borders[run]), int(borders[run + 1]))
-        rest[span] = False
-        parts.append(WorkItem(item.rows, item.slots[span]))
-    if rest.any():
-        parts.append(WorkItem(item.rows, item.slots[rest]))
-    return parts
-
-
-def merge_levels(items: Sequence[WorkItem], row_count: int) -> list[tuple[Indices, Indices]]:
-    """Which partial results make up each row: level j holds (rows, partials) of the rows' j-th partial.
-
-    Partials number the rows of all items in order. The order of a row's partials is that of the
-    items, whatever else is in the batch. Raises ValueError when a row has no keys at all.
-    """
-    rows = np.concatenate([item.rows for item in items]) if items else np.empty(0, np.int64)
-    order = np.argsort(rows, kind="stable")
-    counts = np.bincount(rows, minlength=row_count)
-    if row_count and counts.min() == 0:
-        raise ValueError(f"query row {int(counts.argmin())} has no keys")
-    rank = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-    sorted_rows = rows[order]
-    return [(sorted_rows[rank == level], order[rank == level]) for level in range(int(counts.max(initial=0)))]
+def _tensor(array: NDArray[Any], device: torch.device) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array)).to(device)

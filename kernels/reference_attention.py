@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .attention_plan import KeyRun, QuerySegment
+from .work_items import KeyRun, QuerySegment
 
 
 def reference_attention(

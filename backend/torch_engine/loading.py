@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import ModelLoadError
+from .errors import ModelLoadError, first_line
 from .model_directory import model_directory
 
 if TYPE_CHECKING:
@@ -54,14 +54,14 @@ def load_model(model: str, *, device: str = "cpu", dtype: str | None = None) -> 
             output_loading_info=True,
         )
     except Exception as error:  # transformers raises whatever its readers raise; all of it means one thing here
-        raise ModelLoadError(f"cannot read the weights of {model}: {_first_line(error)}; {REMEDY}") from error
+        raise ModelLoadError(f"cannot read the weights of {model}: {first_line(error)}; {REMEDY}") from error
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise ModelLoadError(f"{model} lacks {len(missing)} of its weights, {missing[0]} among them; {REMEDY}")
     try:
         placed: PreTrainedModel = loaded.to(place)
     except RuntimeError as error:
-        raise ModelLoadError(f"{model} does not fit on {place}: {_first_line(error)}; use a smaller model") from error
+        raise ModelLoadError(f"{model} does not fit on {place}: {first_line(error)}; use a smaller model") from error
     placed.requires_grad_(False)
     placed.train(False)
     return placed
@@ -124,7 +124,7 @@ def _config(model: str, directory: Path) -> Any:
     try:
         return AutoConfig.from_pretrained(directory, local_files_only=True)
     except Exception as error:  # as for the weights
-        raise ModelLoadError(f"cannot read the config.json of {model}: {_first_line(error)}; {REMEDY}") from error
+        raise ModelLoadError(f"cannot read the config.json of {model}: {first_line(error)}; {REMEDY}") from error
 
 
 def _check_architecture(model: str, config: Any) -> None:
@@ -172,8 +172,3 @@ def _file_parameters(file: Path) -> int:
             size *= extent
         total += size
     return total
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".: ") if lines else type(error).__name__

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .errors import ModelLoadError
+from .errors import ModelLoadError, first_line
 
 FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 """What is fetched of a hub model: configuration, weights, tokenizer, chat template."""
@@ -72,8 +72,9 @@ def _from_hub(model: str) -> Path:
             missing + "the hub has no public model of that name; check it, or set HF_TOKEN if it is private"
         ) from error
     except Exception as error:  # a broken connection, a full disk
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelLoadError(f"{model} could not be fetched from the hub: {reason[0]}") from error
+        raise ModelLoadError(
+            f"{model} could not be fetched from the hub: {first_line(error)}; try again, or name a directory"
+        ) from error
     if not (Path(found) / "config.json").is_file():
         raise ModelLoadError(f"the hub's {model} has no config.json, so it is no transformers model")
     return Path(found)

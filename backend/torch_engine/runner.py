@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ...kernels.tree_attention import AttentionPlan, AttentionShape, tree_attention
+from ...kernels.attention_plan import AttentionPlan, AttentionShape
+from ...kernels.tree_attention import tree_attention
 from ..model_runner import Segment, StepBatch
 from .attention_hook import UnsupportedAttention
-from .errors import ModelLoadError
+from .errors import ModelLoadError, first_line
 from .memory import available_bytes, gibibytes
 
 
@@ -156,7 +157,7 @@ class TorchRunner:
             raise ModelLoadError(f"{name} cannot run on the torch engine: {error}; use another model") from error
         except Exception as error:  # whatever the model's code raises on a configuration that does not fit together
             raise ModelLoadError(
-                f"{name} fails on its first token ({type(error).__name__}: {error}); check its config.json"
+                f"{name} fails on its first token ({type(error).__name__}: {first_line(error)}); check its config.json"
             ) from error
         if len(step.layers) != layer_count:
             raise ModelLoadError(

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from ..model_runner import KVRun, Segment, StepBatch
 from .attention_hook import IMPLEMENTATION
-from .errors import ModelLoadError
+from .errors import ModelLoadError, first_line
 from .runner import TorchRunner
 
 VERIFIED = frozenset({
@@ -60,9 +60,8 @@ def _plain_logits(model: PreTrainedModel, ids: NDArray[np.int64]) -> NDArray[np.
         with torch.inference_mode():
             logits = model(input_ids=torch.from_numpy(ids[None]).to(model.device), use_cache=False).logits
     except Exception as error:  # whatever the model's code raises
-        raise ModelLoadError(
-            f"{type(model).__name__} fails by itself ({type(error).__name__}: {error}); check its config.json"
-        ) from error
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise ModelLoadError(f"{type(model).__name__} fails by itself ({reason}); check its config.json") from error
     finally:
         model.set_attn_implementation(IMPLEMENTATION)
     last: NDArray[np.float32] = logits[0, -1].float().cpu().numpy()

@@ -9,9 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from semlang.kernels.attention_plan import split_contiguous, work_items
+from semlang.kernels.attention_plan import AttentionPlan, AttentionShape
 from semlang.kernels.reference_attention import reference_attention
-from semlang.kernels.tree_attention import AttentionPlan, AttentionShape, tree_attention
+from semlang.kernels.tree_attention import tree_attention
+from semlang.kernels.work_items import split_contiguous, work_items
 from torch import Tensor
 
 CPU = torch.device("cpu")
