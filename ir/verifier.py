@@ -22,7 +22,7 @@ __all__ = ["Problem", "VerificationError", "level_of", "levels_of", "problems", 
 
 Rule = Callable[[View], Iterator[Problem]]
 CONTEXT_LINES = 5
-MAXIMUM_SHOWN = 10
+MAXIMUM_SHOWN, MAXIMUM_REPORTED = 10, 50
 
 
 PHASES: tuple[tuple[Rule, ...], ...] = ((*attributes.RULES, *operations.RULES), (*symbols.RULES, *effects.RULES))
@@ -53,7 +53,7 @@ def verify_input(module: Module, source: SourceFile, level: Level | None = None)
     """Like `verify` for a module that `source` spells: InputError with one diagnostic per problem, at its line."""
     found = problems(module, level)
     if found:
-        raise InputError([_diagnostic(p, source) for p in found[:MAXIMUM_SHOWN]])
+        raise InputError([_diagnostic(p, source) for p in found[:MAXIMUM_REPORTED]])
 
 
 def problems(module: Module, level: Level | None = None, *, owned: bool | None = None) -> list[Problem]:

@@ -35,7 +35,9 @@ def check_pure(op: Op) -> Iterator[str]:
     if not op.args or not isinstance(op.args[0], Symbol) or len(op.results) != 1:
         yield "flow.pure takes a function `@name` first and gives one value"
         return
-    yield from values_only(op.args[1:], op.name)
+    if len(op.operands) != len(op.args) - 1:
+        yield "flow.pure takes values after its function, no literals"
+        return
     name, types, given = op.symbol, [v.type for v in op.operands], op.results[0].type
     try:
         expected = result_type(name, types, op.attributes)

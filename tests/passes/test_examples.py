@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from semlang.ir.core import Module
+from semlang.ir.core import Module, walk
 from semlang.ir.parser import parse_module
 from semlang.ir.printer import print_module
 from semlang.ir.source import SourceFile
@@ -51,6 +51,14 @@ def parse(text: str, name: str) -> Module:
     return module
 
 
+def anonymous(module: Module) -> str:
+    """The text of a module in which every value is numbered."""
+    for op in walk(module.ops):
+        for value in (*op.results, *(p for region in op.regions for p in region.parameters)):
+            value.name = ""
+    return print_module(module)
+
+
 @pytest.mark.parametrize("name", PASSES)
 def test_examples_of(name: str) -> None:
     cls = pass_class(name)
@@ -61,7 +69,7 @@ def test_examples_of(name: str) -> None:
         expected = parse(example.after, f"{name}-{number}-after.sir")
         report = example.make(cls).run(module, TARGET)
         verify(module, cls.gives)
-        assert print_module(module) == print_module(expected), f"example {number}"
+        assert anonymous(module) == anonymous(expected), f"example {number}"
         assert report.sentence
 
 
