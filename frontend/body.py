@@ -151,7 +151,8 @@ class Body:
             yield
         finally:
             for variable in self.variables.pop():
-                if not variable.used and variable.unused_warning and not variable.name.startswith("_"):
+                is_wrong = variable.term.type == UNKNOWN
+                if variable.unused_warning and not (variable.used or is_wrong or variable.name.startswith("_")):
                     self.diagnostics.warning("W0101", variable.unused_warning, variable.span, "never used")
 
     # ---- narrowing

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 
 from ..ir.source import Span
@@ -51,12 +51,12 @@ class Tuple(Type):
     elements: tuple[Type, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Variable(Type):
     """A type that is not known yet; `what` says of which expression, for the error when it never is."""
 
-    span: Span
-    what: str
+    span: Span = field(compare=False)
+    what: str = field(compare=False)
     number: int
 
     def __str__(self) -> str:

@@ -42,7 +42,7 @@ class Iteration:
 
 def iterate(body: Body, target: ast.Target, iterable: ast.Expr) -> Iteration:
     """Elaborate what is iterated over; after an error the names have unknown types."""
-    lists = _zipped(body, iterable)
+    lists = _zipped(body, target, iterable)
     if lists is None:
         return _over_value(body, target, body.operand(iterable), iterable.span)
     count = len(lists)
@@ -57,7 +57,7 @@ def iterate(body: Body, target: ast.Target, iterable: ast.Expr) -> Iteration:
     return Iteration([body.value(t, iterable.span) for t in terms], elements, target, bindings)
 
 
-def _zipped(body: Body, iterable: ast.Expr) -> list[ast.Expr] | None:
+def _zipped(body: Body, target: ast.Target, iterable: ast.Expr) -> list[ast.Expr] | None:
     """The arguments where the built-in `zip` (or `enumerate`) is called; None for other expressions."""
     if not isinstance(iterable, ast.Call) or not isinstance(iterable.callee, ast.Name) or iterable.options:
         return None
@@ -67,7 +67,7 @@ def _zipped(body: Body, iterable: ast.Expr) -> list[ast.Expr] | None:
     arguments = [a.value for a in iterable.arguments]
     if any(a.name is not None for a in iterable.arguments) or len(arguments) < (2 if name == "zip" else 1):
         return None
-    if name == "enumerate" and len(arguments) != 1:
+    if name == "enumerate" and (len(arguments) != 1 or len(target.names) != 2):
         return None
     return arguments
 
