@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from .symbols import FileScope, FunctionSymbol, ModelSymbol, ProgramSymbol, Sema
 from .test_blocks import Assertion, LoweredTest, lower_test
 
 __all__ = ["Assertion", "CheckResult", "CheckedProgram", "CompiledTests", "CompiledUnit", "TestUnit", "check_file",
-           "compile_file", "compile_tests"]
+           "check_path", "compile_file", "compile_tests"]
 
 _DEEPEST = 20_000
 """Python frames that checking may use: a chain of `else if` costs about eight for each link."""
@@ -111,7 +112,7 @@ class CompiledTests:
 def check_file(path: str, *, read: Read | None = None) -> CheckResult:
     """Check a file and all that it uses; never raises for what they hold. `read` gives the bytes of a path."""
     diagnostics = Diagnostics()
-    with _deep_recursion():
+    with _room_for_large_sources():
         try:
             program = _check(path, diagnostics, read or read_bytes)
         except RecursionError:
@@ -119,6 +120,13 @@ def check_file(path: str, *, read: Read | None = None) -> CheckResult:
                               fix="name inner parts with `let`, or move them into programs of their own")
             program = None
     return CheckResult(_sorted(diagnostics), None if diagnostics.has_errors else program)
+
+
+def check_path(path: str, diagnostics: Diagnostics) -> CheckedProgram | None:
+    """Like `check_file`, with what is found added to `diagnostics`."""
+    result = check_file(path)
+    diagnostics.items += result.diagnostics
+    return result.program
 
 
 def compile_file(path: str, *, program: str | None = None, read: Read | None = None) -> CompiledUnit:
@@ -186,11 +194,18 @@ def _sorted(diagnostics: Diagnostics) -> list[Diagnostic]:
 
 
 @contextmanager
-def _deep_recursion() -> Iterator[None]:
-    """Room for deeply nested sources; Python frames do not use the C stack."""
+def _room_for_large_sources() -> Iterator[None]:
+    """Room for deeply nested sources; Python frames do not use the C stack.
+
+    The collector rests: trees and IR are kept anyway, and looking at them again and again is what large sources cost.
+    """
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, _DEEPEST))
+    collects = gc.isenabled()
+    gc.disable()
     try:
         yield
     finally:
         sys.setrecursionlimit(limit)
+        if collects:
+            gc.enable()
