@@ -11,7 +11,7 @@ from ..definition import EVERY_LEVEL, AttributeDefinition, OpDefinition, Trait
 from . import flow_checks as checks
 
 REGION = frozenset({Trait.REGION})
-
+STREAM = AttributeDefinition("stream", "bool", "elements arrive one by one: turn i waits for element i only", merge=False)
 
 DEFINITIONS = (
     OpDefinition("flow.const", "A constant.", "literal", "T", frozenset({Trait.PURE}), EVERY_LEVEL,
@@ -30,12 +30,13 @@ DEFINITIONS = (
         "A map over lists, as long as the shortest: bodies are independent, order is kept. `unordered` drops the "
         "order of effects: every body starts from the effect operand.",
         "lists…[, effect]", "list<T>…[, effect]", REGION, EVERY_LEVEL,
-        (AttributeDefinition("unordered", "bool", "effects of different elements are not ordered"),),
+        (AttributeDefinition("unordered", "bool", "effects of different elements are not ordered"),
+         STREAM),
         regions=True, check=checks.check_for),
     OpDefinition(
         "flow.fold", "Carries values over the elements of lists, in order; the seeds when there are none.",
         "lists…, carried…", "carried…", REGION, EVERY_LEVEL,
-        (AttributeDefinition("lists", "int", "number of lists (1 unless given)"),), regions=True,
+        (AttributeDefinition("lists", "int", "number of lists (1 unless given)"), STREAM), regions=True,
         check=checks.check_fold),
     OpDefinition(
         "flow.if", "One of two branches; a failed condition fails the results and runs neither.",

@@ -1,0 +1,157 @@
+"""Forward analyses over values: facts flow along operands and across the borders of regions.
+
+Sparse and optimistic (Wegman and Zadeck, 1991): a value without a fact has not been reached; facts only grow
+under `join`, so the work is linear in the number of operands times the height of the facts.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
+from typing import Generic, TypeVar
+
+from ..ir.core import Arg, Op, Value
+from ..ir.types import Type
+from .effects import REGION_OPS
+from .regions import Flow, Passing, flows
+
+Fact = TypeVar("Fact")
+
+
+class ForwardAnalysis(ABC, Generic[Fact]):
+    """An analysis; `solve` fills `facts`, the fact of each tracked value that can be reached."""
+
+    def __init__(self) -> None:
+        self.facts: dict[Value, Fact] = {}
+        self._visits: list[Op] = []
+        """Operations in the order of the first sweep; one with regions comes before and again after what is inside."""
+        self._users: dict[Value, list[int]] = {}
+        """For each value the positions in `_visits` to visit again when its fact changes."""
+        self._queue: list[int] = []
+        self._queued: set[int] = set()
+
+    @abstractmethod
+    def entry(self, value: Value) -> Fact:
+        """The fact of a parameter of a program or function, or of the index or turn of a region."""
+
+    @abstractmethod
+    def transfer(self, op: Op) -> Sequence[Fact | None]:
+        """A fact for each result of an operation without regions; all tracked operands have facts."""
+
+    @abstractmethod
+    def join(self, first: Fact, second: Fact) -> Fact:
+        """What holds of a value that is one of two; never below its arguments."""
+
+    def tracks(self, type: Type) -> bool:
+        """Whether values of this type have facts."""
+        return True
+
+    def cross(self, op: Op, flow: Flow, fact: Fact) -> Fact | None:
+        """What the fact of `flow.source` becomes at the border of a region of `op`."""
+        match flow.passing:
+            case Passing.ELEMENT:
+                return self.element(fact)
+            case Passing.COLLECTED:
+                return self.collected(fact)
+            case _:
+                return fact
+
+    def element(self, fact: Fact) -> Fact:
+        """The fact of an element of a list."""
+        return fact
+
+    def collected(self, fact: Fact) -> Fact:
+        """The fact of a list with such an element."""
+        return fact
+
+    def literal(self, literal: Arg) -> Fact | None:
+        """The fact of a literal that crosses the border of a region."""
+        return None
+
+    def controlled(self, op: Op, result: Value) -> Fact | None:
+        """What the operands that decide whether regions run add to `result`."""
+        return None
+
+    def of(self, value: Arg) -> Fact:
+        """The fact of a value that has been reached."""
+        assert isinstance(value, Value)
+        return self.facts[value]
+
+    def solve(self, ops: Iterable[Op]) -> None:
+        """Compute the facts of everything inside `ops`."""
+        self._arrange(ops)
+        self._queue = list(range(len(self._visits)))
+        self._queued = set(self._queue)
+        while self._queue:
+            position = heappop(self._queue)
+            self._queued.discard(position)
+            op = self._visits[position]
+            if op.name in REGION_OPS:
+                self._visit_regions(op)
+            else:
+                self._visit(op)
+
+    def _arrange(self, ops: Iterable[Op]) -> None:
+        """Number the visits and note who uses what."""
+        stack: list[tuple[Op, bool]] = [(op, False) for op in reversed(list(ops))]
+        while stack:
+            op, left = stack.pop()
+            position = len(self._visits)
+            self._visits.append(op)
+            if left:
+                used = [v for region in op.regions for v in region.terminator.operands]
+            else:
+                used = [] if op.name in ("flow.yield", "sem.return") else op.operands
+                for value in self._entries(op):
+                    self._update(value, self.entry(value))
+            for value in used:
+                if self.tracks(value.type):
+                    self._users.setdefault(value, []).append(position)
+            if op.regions and not left:
+                stack.append((op, True))
+                stack.extend((inner, False) for region in reversed(op.regions) for inner in reversed(region.ops))
+
+    def _entries(self, op: Op) -> list[Value]:
+        """Parameters that nothing flows into: those of top-level operations, indices and turns."""
+        match op.name:
+            case "flow.for" | "flow.fold":
+                values = op.regions[0].parameters[:1]
+            case "flow.loop":
+                values = op.regions[1].parameters[:1]
+            case "flow.if" | "flow.try":
+                values = []
+            case _:
+                values = [p for region in op.regions for p in region.parameters]
+        return [v for v in values if self.tracks(v.type)]
+
+    def _visit(self, op: Op) -> None:
+        if op.results and all(v in self.facts for v in op.operands if self.tracks(v.type)):
+            for result, fact in zip(op.results, self.transfer(op), strict=True):
+                if fact is not None and self.tracks(result.type):
+                    self._update(result, fact)
+
+    def _visit_regions(self, op: Op) -> None:
+        for flow in flows(op):
+            if self.tracks(flow.target.type):
+                fact = self.facts.get(flow.source) if isinstance(flow.source, Value) else self.literal(flow.source)
+                crossed = None if fact is None else self.cross(op, flow, fact)
+                if crossed is not None:
+                    self._update(flow.target, crossed)
+        for result in op.results:
+            if self.tracks(result.type):
+                fact = self.controlled(op, result)
+                if fact is not None:
+                    self._update(result, fact)
+
+    def _update(self, value: Value, fact: Fact) -> None:
+        before = self.facts.get(value)
+        if before is not None:
+            fact = self.join(before, fact)
+            if fact == before:
+                return
+        self.facts[value] = fact
+        for position in self._users.get(value, ()):
+            if position not in self._queued:
+                self._queued.add(position)
+                heappush(self._queue, position)

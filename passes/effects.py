@@ -1,0 +1,119 @@
+"""What operations may do: who runs calls, who is ordered by effects, and which results are the same value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ..ir.core import Arg, Literal, Op, Root, Symbol, Table, TokenList, Value, Word, walk
+from ..ir.definition import Trait
+from ..ir.dialects import DEFINITIONS, has_trait
+from ..ir.types import EFFECT, Type
+
+GENERATES = frozenset({"prompt.generate", "engine.generate"})
+CALLS = GENERATES | {"flow.host", "sem.call"}
+"""Operations that spend what cannot be had back: none may run where it would not run at -O0."""
+REGION_OPS = frozenset({"flow.for", "flow.fold", "flow.if", "flow.loop", "flow.try"})
+
+
+def orders_effects(op: Op) -> bool:
+    """Whether `op` itself acts on the world: a host that is not pure, or a call of a program with such a host.
+
+    A pure host has no effect result; `engine.group` declares, and stays for that.
+    """
+    if op.name in ("flow.host", "sem.call"):
+        return any(r.type == EFFECT for r in op.results)
+    return op.name == "engine.group"
+
+
+def is_greedy(op: Op) -> bool:
+    """Whether a generate decodes greedily for certain: temperature 0 or absent, and not an operand."""
+    options = op.attributes.get("options") or ()
+    return not op.attributes.get("temperature") and not (isinstance(options, tuple) and "temperature" in options)
+
+
+def mergeable(op: Op) -> bool:
+    """Whether two operations like `op` with equal keys (`merge_key`) and operands give the same results.
+
+    Pure operations do. A generate does too: a greedy one is a function of its context and options, and a sampled
+    one is a function of these and of its stream key, which is made of operands and attributes.
+    """
+    return has_trait(op, Trait.PURE) or op.name in GENERATES
+
+
+def merge_key(op: Op) -> tuple[object, ...]:
+    """What two operations must have in common, operands apart, to be the same: name, literals, attributes, types."""
+    definition = DEFINITIONS[op.name]
+    greedy = op.name in GENERATES and is_greedy(op)
+    attributes = []
+    for name, literal in op.attributes.items():
+        declared = definition.attribute(name)
+        if (declared is not None and not declared.merge) or (greedy and name in ("seed", "stream")):
+            continue
+        attributes.append((name, literal_key(literal)))
+    attributes.sort(key=lambda item: item[0])
+    literals = tuple(None if isinstance(a, Value) else literal_key(a) for a in op.args)
+    return op.name, literals, tuple(attributes), tuple(r.type for r in op.results)
+
+
+def literal_key(literal: Arg) -> object:
+    """A hashable key that keeps 1, 1.0 and true, and 0.0 and -0.0, apart."""
+    match literal:
+        case bool() | int():
+            return type(literal).__name__, literal
+        case float():
+            return "float", literal.hex()
+        case tuple():
+            return "list", tuple(map(literal_key, literal))
+        case Table(entries):
+            return "table", tuple((k, literal_key(v)) for k, v in entries)
+        case Word(name, arguments):
+            return "word", name, tuple(map(literal_key, arguments))
+        case None | str() | Symbol() | TokenList() | Root() | Type():
+            return literal
+    raise TypeError(f"no literal: {literal!r}")
+
+
+def names_of(literal: Literal) -> tuple[str, ...]:
+    """The texts of an attribute like `options`; empty where it is absent."""
+    return tuple(n for n in literal if isinstance(n, str)) if isinstance(literal, tuple) else ()
+
+
+def count_of(literal: Literal) -> int:
+    """The number in an attribute like `indices`; 0 where it is absent."""
+    return literal if isinstance(literal, int) else 0
+
+
+@dataclass
+class Contents:
+    """Which operations do something, themselves or in a region of theirs."""
+
+    parents: dict[Op, Op | None] = field(default_factory=dict)
+    """The operation around each operation; None at the top level."""
+    effectful: set[Op] = field(default_factory=set)
+    """Operations that order effects, and those around them."""
+    calling: set[Op] = field(default_factory=set)
+    """Operations that run generates or hosts, and those around them."""
+
+    @staticmethod
+    def of(ops: Iterable[Op]) -> Contents:
+        """The contents of `ops`: one walk."""
+        contents = Contents()
+        ops = list(ops)
+        contents.parents = dict.fromkeys(ops)
+        order = list(walk(ops))
+        for op in order:
+            for region in op.regions:
+                contents.parents.update(dict.fromkeys(region.ops, op))
+        for op in reversed(order):  # inner operations come after their owner in the walk
+            if op in contents.effectful or orders_effects(op):
+                contents._spread(op, contents.effectful)
+            if op in contents.calling or op.name in CALLS:
+                contents._spread(op, contents.calling)
+        return contents
+
+    def _spread(self, op: Op, marked: set[Op]) -> None:
+        marked.add(op)
+        parent = self.parents[op]
+        if parent is not None:
+            marked.add(parent)

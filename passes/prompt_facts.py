@@ -1,0 +1,79 @@
+"""What is known of every prompt before the run: its model, whether it is still empty, and the roles begun in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from ..ir.core import Op, Value, Word
+from ..ir.types import Ctx, Prompt, Type, contains
+from .dataflow import ForwardAnalysis
+
+PROMPTS = (Prompt, Ctx)
+
+
+@dataclass(frozen=True)
+class PromptFact:
+    """None stands for "not known before the run"."""
+
+    model: str | None = None
+    """Model alias; the default model is ''."""
+    is_start: bool | None = None
+    """Whether no piece was appended yet: the next piece is then the first of its prompt."""
+    roles: tuple[str, ...] | None = None
+
+
+UNKNOWN = PromptFact()
+
+
+class PromptFacts(ForwardAnalysis[PromptFact]):
+    """The facts of every prompt and context, and of aggregates of them."""
+
+    def __init__(self, ops: Iterable[Op]) -> None:
+        super().__init__()
+        self.solve(ops)
+
+    def __getitem__(self, value: Value) -> PromptFact:
+        return self.facts.get(value, UNKNOWN)
+
+    def tracks(self, type: Type) -> bool:
+        """Prompts and what holds them."""
+        return contains(type, PROMPTS)
+
+    def entry(self, value: Value) -> PromptFact:
+        """A chat from outside."""
+        return UNKNOWN
+
+    def join(self, first: PromptFact, second: PromptFact) -> PromptFact:
+        """What both agree on."""
+        return PromptFact(
+            first.model if first.model == second.model else None,
+            first.is_start if first.is_start == second.is_start else None,
+            first.roles if first.roles == second.roles else None)
+
+    def transfer(self, op: Op) -> Sequence[PromptFact]:
+        """Facts of the results of an operation without regions."""
+        return [self._result(op)] * len(op.results)
+
+    def _result(self, op: Op) -> PromptFact:
+        match op.name:
+            case "prompt.start":
+                return PromptFact(str(op.attributes.get("model", "")), True, ())
+            case "prompt.append":
+                fact = replace(self.of(op.args[0]), is_start=False)
+                role = op.attributes.get("role")
+                return _with_role(fact, role.name) if isinstance(role, Word) else fact
+            case "prompt.role":
+                role = op.attributes["role"]
+                assert isinstance(role, Word)
+                return _with_role(replace(self.of(op.args[0]), is_start=False), role.name)
+            case "prompt.generate":
+                fact = self.of(op.args[0])
+                # With `n` the prompt is the one before the samples.
+                return fact if "n" in op.attributes else replace(fact, is_start=False)
+            case _:
+                return UNKNOWN
+
+
+def _with_role(fact: PromptFact, role: str) -> PromptFact:
+    return replace(fact, roles=None if fact.roles is None else (*fact.roles, role))
