@@ -1,0 +1,77 @@
+"""`semc.toml`: models, engine and device for the programs of a folder.
+
+The file stands beside the program, or `--config` names it:
+
+    engine = "torch"                # torch or reference
+    device = "cpu"                  # cpu or cuda
+    model = "Qwen/Qwen3-0.6B"       # the default model: a directory or an identifier
+
+    [models]                        # what the aliases in `model small = "…"` stand for
+    small = "models/small"          # a directory is relative to this file
+
+What the command line says comes first, then `SEMC_MODEL`, then this file, then what the program says.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..ir.diagnostics import InputError
+
+NAME = "semc.toml"
+CONFIGURATION = "E1003"
+KEYS = ("device", "engine", "model", "models")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What a configuration file says; None and empty where it says nothing."""
+
+    engine: str | None = None
+    device: str | None = None
+    model: str | None = None
+    models: dict[str, str] = field(default_factory=dict)
+
+
+def find(program: str, named: str | None) -> Configuration:
+    """The configuration in the file `named`, else in `semc.toml` beside `program`, else an empty one.
+
+    Raises InputError for a file that is missing (if named), is no TOML, or holds unknown keys.
+    """
+    if named is not None:
+        return read(Path(named))
+    beside = Path(program).parent / NAME
+    return read(beside) if program != "-" and beside.is_file() else Configuration()
+
+
+def read(path: Path) -> Configuration:
+    """The configuration in the file at `path`."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError.of(CONFIGURATION, f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError.of(CONFIGURATION, f"{path} is not UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError.of(CONFIGURATION, f"{path} is not valid TOML: {error}") from None
+    for key in table:
+        if key not in KEYS:
+            raise InputError.of(CONFIGURATION, f"{path}: unknown key `{key}`", fix=f"known keys: {', '.join(KEYS)}")
+    models = table.get("models", {})
+    if not isinstance(models, dict):
+        raise InputError.of(CONFIGURATION, f"{path}: `models` must be a table of aliases")
+    for key, value in [*table.items(), *models.items()]:
+        if key != "models" and not isinstance(value, str):
+            raise InputError.of(CONFIGURATION, f"{path}: `{key}` must be text")
+    model = table.get("model")
+    return Configuration(table.get("engine"), table.get("device"), model and beside(path, model),
+                         {alias: beside(path, model) for alias, model in models.items()})
+
+
+def beside(path: Path, model: str) -> str:
+    """A model directory relative to the configuration file, or the identifier as it is."""
+    directory = path.parent / os.path.expanduser(model)
+    return str(directory) if directory.is_dir() else model

@@ -1,0 +1,64 @@
+"""Making engines for models, once for each, and closing them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from ..ir.target import ModelTarget, Target, TokenizerError
+from . import messages
+from .models import ModelChoice, model_error
+
+if TYPE_CHECKING:
+    from ..backend.engine import Engine
+
+
+class EnginePool:
+    """Engines by kind, device and model; a context manager that closes them."""
+
+    def __init__(self, *, prefix_cache: bool, trace: bool = False) -> None:
+        self._prefix_cache = prefix_cache
+        self._trace = trace
+        self._engines: dict[tuple[str, str, str | None], Engine] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for engine in self._engines.values():
+            engine.close()
+
+    def engines(self, choice: ModelChoice) -> dict[str, Engine]:
+        """The engine of each alias. Raises InputError where a model cannot be had."""
+        found: dict[str, Engine] = {}
+        for alias, model in choice.models.items():
+            key = choice.engine, choice.device, model
+            if key not in self._engines:
+                self._engines[key] = self._make(choice, alias)
+            found[alias] = self._engines[key]
+        return found
+
+    def _make(self, choice: ModelChoice, alias: str) -> Engine:
+        from ..backend.torch_engine.errors import ModelLoadError
+
+        model = choice.models[alias]
+        try:
+            if choice.engine == "reference":
+                from ..backend.reference import reference_engine
+                from ..backend.torch_engine.model_directory import model_directory
+
+                return reference_engine(model and model_directory(model), prefix_cache=self._prefix_cache,
+                                        trace=self._trace)
+            from ..backend.torch_engine.engine import torch_engine
+
+            messages.progress(f"loading {model or 'the embedded model'} …")
+            return torch_engine(model, choice.device, prefix_cache=self._prefix_cache, trace=self._trace)
+        except (ImportError, ModelLoadError, TokenizerError) as error:
+            raise model_error(alias, error) from None
+        finally:
+            messages.progress("")
+
+
+def target_of_engines(choice: ModelChoice, engines: dict[str, Engine]) -> Target:
+    """What passes may know of the engines that a program is about to run on."""
+    models = {alias: ModelTarget(engine.tokenizer, engine.context_length) for alias, engine in engines.items()}
+    return Target(models, choice.engine)

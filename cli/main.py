@@ -1,0 +1,120 @@
+"""`semc`: picks the command, runs it, and turns what went wrong into a message and an exit code.
+
+Exit codes: 0 done; 1 the program ran and failed; 2 the input is wrong (source, arguments, IR, configuration);
+70 a defect of semc itself; 130 interrupted; 141 the reader of the output went away. `SEMC_DEBUG=1` shows the
+traceback of a defect.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from ..ir.diagnostics import InputError
+from . import messages
+from .command import USAGE, Command, CommandParser
+from .options import NOT_BUILT
+
+DONE, FAILED, WRONG_INPUT, DEFECT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 70, 130, 141
+
+SUMMARIES = {
+    "run": "compile a program and run it",
+    "check": "report what is wrong with source files; run nothing",
+    "compile": "print the intermediate representation of a program",
+    "opt": "run passes over IR text",
+    "test": "run the test blocks of source files",
+    "fmt": "format source files in place",
+    "passes": "list the passes and pipelines",
+}
+PLANNED = {
+    "explain": "what the compiler knows of each call",
+    "profile": "measure the cost model of an engine",
+    "serve": "programs and completions over HTTP",
+    "bench": "benchmarks",
+    "view": "a run or a compilation as a web page",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; `argv` without the program's name, `sys.argv` unless given. Gives the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    messages.use_color("--no-color" not in arguments)
+    try:
+        code = dispatch(arguments)
+        sys.stdout.flush()
+        return code
+    except InputError as error:
+        messages.show(error.diagnostics)
+        return WRONG_INPUT
+    except KeyboardInterrupt:
+        messages.note("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes stdout once more when it ends; nobody is there to read it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except RecursionError:
+        messages.show(InputError.of("E0022", "the input is nested too deeply").diagnostics)
+        return WRONG_INPUT
+    except Exception as error:
+        if os.environ.get("SEMC_DEBUG"):
+            raise
+        messages.defect(error, arguments)
+        return DEFECT
+
+
+def dispatch(arguments: list[str]) -> int:
+    """Run the command that the first argument names."""
+    name = arguments[0] if arguments else "--help"
+    if name in {"-h", "--help", "help"}:
+        print(overview())
+        return DONE
+    if name == "--version":
+        from importlib.metadata import version
+
+        print(f"semc {version('semlang')}")
+        return DONE
+    command = load(name)
+    try:
+        return command.execute(CommandParser(command).parse_args(arguments[1:]))
+    except SystemExit as end:  # argparse ends so after --help
+        return DONE if end.code is None else int(end.code)
+
+
+def load(name: str) -> Command:
+    """The command called `name`; only its own modules are imported."""
+    match name:
+        case "run":
+            from .run import COMMAND
+        case "check":
+            from .check import COMMAND
+        case "compile":
+            from .compile import COMMAND
+        case "opt":
+            from .opt import COMMAND
+        case "test":
+            from .test import COMMAND
+        case "fmt":
+            from .fmt import COMMAND
+        case "passes":
+            from .passes import COMMAND
+        case _ if name in PLANNED:
+            raise InputError.of(NOT_BUILT, f"`semc {name}` ({PLANNED[name]}) is not built yet")
+        case _:
+            close = get_close_matches(name, SUMMARIES, 1)
+            raise InputError.of(USAGE, f"there is no command `{name}`",
+                                fix=f"did you mean `semc {close[0]}`?" if close else "`semc --help` lists the commands")
+    return COMMAND
+
+
+def overview() -> str:
+    """The text of `semc --help`."""
+    rows = [f"  {name:<9}{summary}" for name, summary in SUMMARIES.items()]
+    rows += [f"  {name:<9}{summary} (not built yet)" for name, summary in PLANNED.items()]
+    return "\n".join([
+        "usage: semc COMMAND …", "", "An optimizing compiler and runtime for programs made of LLM calls.", "",
+        "commands:", *rows, "", "`semc COMMAND --help` explains a command's flags.",
+        "Exit codes: 0 done, 1 the program failed, 2 the input is wrong.",
+    ])

@@ -1,0 +1,70 @@
+"""Flags that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ..ir.diagnostics import Diagnostics, InputError
+from ..ir.source import SourceFile
+
+ENGINES = ("torch", "reference")
+PLANNED_ENGINES = ("openai", "dynamo", "simulate")
+NOT_BUILT = "E1002"
+UNWRITABLE = "E1004"
+ARGUMENT = "E1005"
+
+
+def add_level(parser: argparse.ArgumentParser) -> None:
+    """`-O0`, `-O1`, `-O2`."""
+    parser.add_argument("-O", dest="level", type=int, choices=(0, 1, 2), default=2, metavar="LEVEL",
+                        help="optimization level: -O0 lowers only, -O2 (default) runs every pass that keeps all tokens")
+
+
+def add_program(parser: argparse.ArgumentParser) -> None:
+    """`--program`."""
+    parser.add_argument("--program", metavar="NAME", help="the program to take, where the file holds several")
+
+
+def add_models(parser: argparse.ArgumentParser) -> None:
+    """`--engine`, `--model`, `--device`, `--config`."""
+    parser.add_argument("--engine", type=engine_name, metavar="ENGINE",
+                        help="torch (default) or reference, a deterministic stand-in for a model")
+    parser.add_argument("--model", action="append", default=[], metavar="[ALIAS=]DIR|ID",
+                        help="the default model, or with ALIAS= the model that an alias of the program stands for; "
+                             "without it SEMC_MODEL, the configuration, and then a small embedded model")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="where the torch engine computes (default: cpu)")
+    parser.add_argument("--config", metavar="FILE", help="configuration (default: semc.toml beside the program)")
+
+
+def engine_name(text: str) -> str:
+    """An engine that is built; a clear error for one that is only planned."""
+    kind = text.partition(":")[0]
+    if kind in PLANNED_ENGINES:
+        raise InputError.of(NOT_BUILT, f"the engine `{kind}` is not built yet", fix="use --engine torch or reference")
+    if text not in ENGINES:
+        raise argparse.ArgumentTypeError(f"there is no engine `{text}` (choose from {', '.join(ENGINES)})")
+    return text
+
+
+def read_source(path: str) -> SourceFile:
+    """The text of a file, or of stdin for `-`. InputError when it cannot be read or is not UTF-8."""
+    from ..frontend import source_reader
+
+    diagnostics = Diagnostics()
+    source = source_reader.read_source(path, diagnostics)
+    if source is None:
+        raise InputError(diagnostics)
+    return source
+
+
+def write_output(path: str | None, text: str) -> None:
+    """Write text to a file, or to stdout without one."""
+    if path is None or path == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError.of(UNWRITABLE, f"cannot write {path}: {error.strerror}") from None

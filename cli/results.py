@@ -1,0 +1,95 @@
+"""What a run shows: outputs on stdout; errors, statistics and progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ..ir.diagnostics import Diagnostic, Label
+from ..ir.rendering import to_json
+from ..ir.source import SourceFile, Span
+from ..ir.types import Enum, Option, Text, Type
+from ..ir.values import RuntimeValue
+from . import messages
+
+if TYPE_CHECKING:
+    from ..backend.events import RunEvent
+    from ..backend.results import RunError, RunResult, RunStats
+
+FAILED_OUTPUT = "E1007"
+_LOCATION = re.compile(r"(?P<path>.*):(?P<line>\d+):(?P<column>\d+)", re.DOTALL)
+_WORD = re.compile(r"\w+|.")
+
+
+def show_outputs(result: RunResult) -> None:
+    """Print every output that was delivered; with headings when the program has several."""
+    for number, (name, value) in enumerate(result.outputs.items()):
+        if len(result.types) > 1:
+            print(f"{'' if number == 0 else chr(10)}── {name} ──")
+        print(shown(value, result.types[name]))
+
+
+def shown(value: RuntimeValue, type: Type) -> str:
+    """A value for people: text as it is, everything else as JSON."""
+    inner = type.element if isinstance(type, Option) else type
+    data = to_json(value, type)
+    if value is not None and isinstance(inner, (Text, Enum)):
+        return str(data)
+    return json.dumps(data, ensure_ascii=False, indent=2)
+
+
+def show_errors(errors: dict[str, RunError], sources: Iterable[SourceFile]) -> None:
+    """Print each error with its place and the calls that led there."""
+    files = {source.path: source for source in sources}
+    messages.show(error_diagnostic(name, error, files) for name, error in errors.items())
+
+
+def error_diagnostic(name: str, error: RunError, files: dict[str, SourceFile]) -> Diagnostic:
+    """The error of an output (or of a host with effects) as a diagnostic."""
+    span = span_at(error.location, files)
+    notes = [] if span is not None else [f"at {error.location}"]
+    notes += [f"called from {site}" for chain in error.sites for site in chain.split(" < ")[1:]]
+    return Diagnostic(FAILED_OUTPUT, f"`{name}` failed: {error.message}", Label(span) if span else None, (),
+                      tuple(dict.fromkeys(notes)))
+
+
+def span_at(location: str, files: dict[str, SourceFile]) -> Span | None:
+    """The word at `file:line:column`; None where the file is not known."""
+    found = _LOCATION.fullmatch(location)
+    source = files.get(found["path"]) if found else None
+    if found is None or source is None or not 1 <= int(found["line"]) <= len(source.line_starts):
+        return None
+    start = source.line_starts[int(found["line"]) - 1] + int(found["column"]) - 1
+    word = _WORD.match(source.text, start)
+    return Span(source, start, word.end() if word else start)
+
+
+def show_stats(stats: RunStats) -> None:
+    """Print the most telling counters in one line."""
+    messages.note(
+        f"{stats.calls} calls, {stats.prompt_tokens} prompt tokens ({stats.filled_tokens} computed, "
+        f"{stats.shared_tokens} shared), {stats.generated_tokens} generated in {stats.engine_steps} steps, "
+        f"{stats.makespan_s:.2f} s")
+
+
+class Progress:
+    """Counts calls on a terminal while a run goes on."""
+
+    def __init__(self) -> None:
+        self.started = self.ended = self.tokens = 0
+
+    def __call__(self, event: RunEvent) -> None:
+        """Take note of what happened."""
+        from ..backend.events import CallEnded, CallStarted
+
+        match event:
+            case CallStarted():
+                self.started += 1
+            case CallEnded(generated_tokens=tokens):
+                self.ended += 1
+                self.tokens += tokens or 0
+            case _:
+                return
+        messages.progress(f"{self.ended} of {self.started} calls, {self.tokens} tokens")

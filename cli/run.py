@@ -1,0 +1,113 @@
+"""`semc run`: compiles a program and runs it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..ir.diagnostics import InputError
+from . import messages
+from .command import Command
+from .options import NOT_BUILT, UNWRITABLE, add_level, add_models, add_program
+
+if TYPE_CHECKING:
+    from ..backend.results import RunResult
+    from ..frontend.compile import CompiledUnit
+
+PLANNED_FLAGS = {"report": "a run as a web page", "journal": "resuming a killed run"}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the flags."""
+    parser.add_argument("file", metavar="FILE.sem", help="source file; `-` is stdin")
+    add_program(parser)
+    parser.add_argument("--arg", action="append", default=[], metavar="NAME=VALUE",
+                        help="a parameter: text as it is, other types as JSON; NAME=@FILE reads the value from a file")
+    parser.add_argument("--args", metavar="FILE.json", help="a JSON object with parameters")
+    add_level(parser)
+    add_models(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object: outputs, errors, stats")
+    parser.add_argument("--seed", type=int, default=0, help="fixes what sampled outputs draw (default: 0)")
+    parser.add_argument("--timeout", type=seconds, metavar="SECONDS", help="what is not done by then fails")
+    parser.add_argument("--trace", metavar="FILE.json", help="write when each call ran, for chrome://tracing")
+    for flag, what in PLANNED_FLAGS.items():
+        parser.add_argument(f"--{flag}", metavar="FILE", help=f"{what} (not built yet)")
+
+
+def seconds(text: str) -> float:
+    """A positive, finite number of seconds."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
+    return value
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Compile, run, print; 1 if anything failed."""
+    for flag in PLANNED_FLAGS:
+        if getattr(arguments, flag):
+            raise InputError.of(NOT_BUILT, f"--{flag} ({PLANNED_FLAGS[flag]}) is not built yet")
+    from ..frontend.compile import compile_file
+    from . import results
+
+    began = time.perf_counter()
+    unit = compile_file(arguments.file, program=arguments.program)
+    messages.show(unit.diagnostics)
+    result = compile_and_run(unit, arguments, time.perf_counter() - began)
+    messages.progress("")
+    if arguments.json:
+        print(json.dumps(result.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        results.show_outputs(result)
+    results.show_errors(result.errors, unit.sources)
+    if not arguments.json:
+        results.show_stats(result.stats)
+    return 1 if result.errors else 0
+
+
+def compile_and_run(unit: CompiledUnit, arguments: argparse.Namespace, checking_seconds: float) -> RunResult:
+    """Read the arguments, make the engines, run the passes and the program."""
+    from ..backend.executor import prepare_arguments, run_module
+    from ..passes.manager import run_pipeline
+    from ..passes.pipelines import pipeline
+    from .engines import EnginePool, target_of_engines
+    from .models import choose_models
+    from .pipelines import default_reproducer_options
+    from .program_arguments import program_arguments
+    from .results import Progress
+
+    program = unit.module.find("sem.program", unit.root)
+    assert program is not None
+    values = program_arguments(program, arguments.arg, arguments.args)
+    prepare_arguments(program, values)  # reports what is wrong before a model is loaded
+    check_writable(arguments.trace)
+    choice = choose_models(unit.module, unit.models, arguments, arguments.file)
+    with EnginePool(prefix_cache=arguments.level > 0, trace=arguments.trace is not None) as pool:
+        engines = pool.engines(choice)
+        began = time.perf_counter()
+        run_pipeline(unit.module, pipeline(arguments.level), target_of_engines(choice, engines),
+                     default_reproducer_options(arguments.file))
+        compiling_seconds = time.perf_counter() - began
+        if choice.is_embedded:
+            messages.note("the embedded default model writes noise; name a real one with --model DIR|ID")
+        result = run_module(unit.module, engines, values, seed=arguments.seed, trace=arguments.trace,
+                            timeout=arguments.timeout, on_event=Progress() if messages.on_terminal() else None)
+    result.stats.compile_s = checking_seconds + compiling_seconds
+    return result
+
+
+def check_writable(path: str | None) -> None:
+    """InputError unless a file can be written at `path`: better now than after a long run."""
+    if path is None:
+        return
+    try:
+        Path(path).open("a").close()
+    except OSError as error:
+        raise InputError.of(UNWRITABLE, f"cannot write {path}: {error.strerror}") from None
+
+
+COMMAND = Command("run", "Compile a program and run it.", configure, execute)
