@@ -153,7 +153,7 @@ class Body:
             for variable in self.variables.pop():
                 is_wrong = variable.term.type == UNKNOWN
                 if variable.unused_warning and not (variable.used or is_wrong or variable.name.startswith("_")):
-                    self.diagnostics.warning("W0101", variable.unused_warning, variable.span, "never used")
+                    self.diagnostics.warning(variable.unused_code, variable.unused_warning, variable.span, "never used")
 
     # ---- narrowing
 

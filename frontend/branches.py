@@ -78,6 +78,10 @@ def _common(body: Body, terms: Sequence[Term], expected: Type | None, spans: tup
     wanted = body.inference.resolve(expected) if expected is not None else None
     if wanted is not None and not isinstance(wanted, Unknown):
         return wanted
+    if UNIT in (left, right):
+        body.error("E0604", "this has no value in one of its branches", spans[1 if right == UNIT else 0],
+                   "no value here", fix="end both branches with a value; an `else if` needs an `else` at its end")
+        return UNKNOWN
     body.error("E0303", f"the branches give {describe(left)} and {describe(right)}", spans[1],
                f"expected {describe(left)}, found {describe(right)}", fix="make both branches give the same type")
     return UNKNOWN

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..ir.builtins.lists import ZIP_FIELDS
-from ..ir.core import Value, Word
+from ..ir.core import Literal, Value, Word
 from ..ir.types import (
     BOOL,
     FLOAT,
@@ -33,6 +33,7 @@ from .arguments import bind_arguments
 from .body import Body
 from .expressions import common_type
 from .inference import Unknown, Variable, describe
+from .options import model_option
 from .terms import Term, poison
 
 BuiltIn = Callable[[Body, ast.Call, "Type | None"], Term]
@@ -276,7 +277,13 @@ def _parse_json(body: Body, node: ast.Call, expected: Type | None) -> Term:
 def _chat(body: Body, node: ast.Call, expected: Type | None) -> Term:
     if _positional(body, node, "chat", 0, 0) is None:
         return poison()
-    return Term(PROMPT, body.builder.emit("prompt.start", [], [PROMPT], node.span)[0])
+    attributes: dict[str, Literal] = {}
+    for option in node.options:
+        if option.name == "model":
+            attributes["model"] = model_option(body, option.value) or ""
+        else:
+            body.error("E0406", f"`chat` has no option `{option.name}`", option.span, fix="its option is `model`")
+    return Term(PROMPT, body.builder.emit("prompt.start", [], [PROMPT], node.span, attributes=attributes)[0])
 
 
 BUILT_INS: dict[str, BuiltIn] = {

@@ -25,6 +25,7 @@ from .symbols import (
     Symbol,
 )
 from .terms import NOTHING, Term, poison, record_term
+from .walk import nodes
 
 
 def call(body: Body, node: ast.Call, expected: Type | None) -> Term:
@@ -41,7 +42,8 @@ def call(body: Body, node: ast.Call, expected: Type | None) -> Term:
         case Symbol():
             return _poisoned(body, node, "E0408", f"`{symbol.name}` is an {symbol.kind}, it cannot be called")
     if isinstance(node.callee, ast.Name) and node.callee.name in BUILT_INS:
-        no_options(body, node, "a built-in function has no options")
+        if node.callee.name != "chat":
+            no_options(body, node, "a built-in function has no options")
         return BUILT_INS[node.callee.name](body, node, expected)
     return _unknown_callee(body, node)
 
@@ -73,8 +75,6 @@ def _poisoned(body: Body, node: ast.Call, code: str, message: str, fix: str | No
 
 def _mark_used(body: Body, expression: ast.Expr) -> None:
     """The variables of an argument that is not checked are no unused ones."""
-    from .walk import nodes
-
     for inner in nodes(expression):
         if isinstance(inner, ast.Name) and (variable := body.variables.find(inner.name)) is not None:
             variable.used = True
@@ -251,6 +251,10 @@ def _call_options(body: Body, node: ast.Call, symbol: SemanticSymbol, args: list
         seen.add(name)
         if name in ("stop", "max_words") and has_other:
             body.error("E0406", f"`{name}` is for texts, but `{has_other[0]}` is none", option.span)
+            continue
+        if name == "model" and symbol.continues_chat:
+            body.error("E0709", f"`{symbol.name}` continues a chat, on the model that the chat began with", option.span,
+                       fix="choose the model where the chat begins: `chat() with model = …`")
             continue
         value = call_option(body, name, option)
         if isinstance(value, Value):

@@ -27,6 +27,7 @@ from .symbols import (
     Symbol,
 )
 from .type_expressions import RESERVED, TYPE_NAMES, TypeResolver, holds_chat
+from .walk import nodes
 
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -117,8 +118,6 @@ def resolve_record_types(scope: FileScope, diagnostics: Diagnostics) -> None:
     state: dict[RecordSymbol, str] = {}
 
     def mentioned(symbol: RecordSymbol) -> list[tuple[RecordSymbol, Span]]:
-        from .walk import nodes
-
         assert symbol.declaration is not None
         found = []
         for node in nodes(symbol.declaration):

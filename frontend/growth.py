@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from ..ir.types import Text, Type
 from . import ast
 from .body import Body
+from .expressions import static_symbol
 from .symbols import SemanticSymbol
 from .walk import nodes
 
@@ -70,8 +71,6 @@ def _extends(expression: ast.Expr, name: str) -> bool:
 
 def _is_prompted(body: Body, block: ast.Block, name: str) -> bool:
     """Whether a call of a semantic function in `block` gets the text `name`."""
-    from .expressions import static_symbol
-
     for node in nodes(block):
         if isinstance(node, ast.Call) and isinstance(static_symbol(body, node.callee), SemanticSymbol):
             for argument in node.arguments:

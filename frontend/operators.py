@@ -9,6 +9,7 @@ from ..ir.types import (
     FLOAT,
     TEXT,
     Bool,
+    Enum,
     Float,
     Int,
     List,
@@ -127,9 +128,8 @@ def _comparison(body: Body, node: ast.Binary) -> Term:
         return poison()
     common = body.inference.join(left.type, right.type)
     if common is None:
-        fix = 'compare with its text: "${…}"' if isinstance(left.type, Text) or isinstance(right.type, Text) else None
         return body.error("E0302", f"{describe(left.type)} and {describe(right.type)} cannot be compared", node.span,
-                          fix=fix, labels=[])
+                          fix=_comparison_fix(left.type, right.type))
     if contains(common, (Prompt,)):
         return body.error("E0313", "chats cannot be compared", node.span)
     if node.operator not in ("==", "!=") and not isinstance(common, Int | Float | Text):
@@ -139,6 +139,15 @@ def _comparison(body: Body, node: ast.Binary) -> Term:
         for term, side in ((left, node.left), (right, node.right))
     ]
     return Term(BOOL, body.builder.pure(COMPARISONS[node.operator], operands, BOOL, node.span))
+
+
+def _comparison_fix(left: Type, right: Type) -> str | None:
+    for enum, other in ((left, right), (right, left)):
+        if isinstance(enum, Enum) and isinstance(other, Text):
+            return f"compare with a member: `{enum.name}.{enum.members[0].name}`" if enum.members else None
+        if isinstance(enum, Int | Float | Bool) and isinstance(other, Text):
+            return 'compare with its text: "${…}"'
+    return None
 
 
 def _both(body: Body, node: ast.Binary) -> tuple[Term, Term]:

@@ -16,6 +16,7 @@ from .iteration import Iteration, iterate
 from .narrowing import known_where
 from .options import find_model
 from .output_holes import generate
+from .prompt_outputs import first_piece
 from .symbols import OutputSymbol, SemanticSymbol
 from .terms import Term
 
@@ -84,11 +85,16 @@ class _PromptLowering:
                     or f'declare it: `model {declaration.model} = "…"`'))
             else:
                 self.model = model.ir_name
-        first = _first_piece(parts)
+        first = first_piece(parts)
         if isinstance(first, ast.InputHole) and self._is_chat(first.value):
             term = self.body.operand(first.value)
             if term.type == PROMPT:
                 self.chat_hole = first
+                if self.model and declaration.model_span is not None:
+                    self.body.error(
+                        "E0709", f"`{self.symbol.name}` continues a chat, on the model that the chat began with",
+                        declaration.model_span, fix="remove `using`; choose the model where the chat begins: "
+                        "`chat() with model = …`")
                 self.prompt = self.end = self.body.value(term, first.span)
                 return
         attributes: dict[str, Literal] = {"model": self.model} if self.model else {}
@@ -228,11 +234,4 @@ class _PromptLowering:
                 self._pieces(pieces)
                 body.builder.finish(region, [self.prompt], node.span)
         self.prompt = body.builder.emit("flow.if", [condition], [PROMPT], node.span, regions=regions)[0]
-
-
-def _first_piece(parts: Sequence[ast.PromptPart]) -> ast.Piece | None:
-    """The piece that opens the prompt."""
-    first = parts[0] if parts else None
-    template = first.template if isinstance(first, ast.RolePart) else first
-    return template.pieces[0] if isinstance(template, ast.Template) and template.pieces else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..ir.types import Record, Type
 from . import ast
 from .body import Body
+from .expressions import static_symbol
 from .inference import UNIT, Tuple, Unknown, describe
 from .symbols import HostSymbol
 from .terms import Term, poison
@@ -46,17 +47,11 @@ def let(body: Body, node: ast.Let) -> None:
         term = poison()
     if term.value is not None and not term.value.name:
         term.value.name = name
-    body.define(name, span, term, unused_warning=_unused(body, node, name))
-
-
-def _unused(body: Body, node: ast.Let, name: str) -> str:
-    from .expressions import static_symbol
-
+    variable = body.define(name, span, term, unused_warning=f"`{name}` is never used")
     if isinstance(node.value, ast.Call):
         symbol = static_symbol(body, node.value.callee)
         if isinstance(symbol, HostSymbol) and not symbol.pure:
-            return f"nobody uses the result of `{symbol.name}`"
-    return f"`{name}` is never used"
+            variable.unused_code, variable.unused_warning = "W0102", f"nobody uses the result of `{symbol.name}`"
 
 
 def _let_tuple(body: Body, node: ast.Let) -> None:

@@ -82,6 +82,8 @@ class SemanticSymbol(FunctionSymbol):
     """A semantic function."""
 
     declaration: ast.SemanticDecl | None = None
+    continues_chat: bool = False
+    """Whether its prompt begins with a chat that is given to it."""
     local_outputs: list[OutputSymbol] = field(default_factory=list)
     """Outputs that the signature does not name."""
     generated: dict[str, ast.OutputHole | ast.InputHole] = field(default_factory=dict)
@@ -135,6 +137,7 @@ class LocalVariable:
     used: bool = False
     unused_warning: str | None = None
     """What to say when nobody uses it; None says nothing."""
+    unused_code: str = "W0101"
 
 
 class Scopes:
