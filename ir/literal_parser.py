@@ -92,16 +92,17 @@ class LiteralParser:
 
     def _number(self) -> int | float:
         lexer = self._lexer
-        span, text = lexer.span, lexer.text
-        lexer.advance()
+        text = lexer.text
         if text.lstrip("-").isdecimal():
             value = int(text) if len(text) <= 20 else 2**63
             if not -(2**63) <= value < 2**63:
-                raise InputError.of("E1006", "integers have 64 bits", span)
+                raise InputError.of("E1006", "integers have 64 bits", lexer.span)
+            lexer.advance()
             return value
         number = float(text)
         if not math.isfinite(number):
-            raise InputError.of("E1006", f"{text} is beyond the range of floats", span)
+            raise InputError.of("E1006", f"{text} is beyond the range of floats", lexer.span)
+        lexer.advance()
         return number
 
     def natural(self, expected: str) -> int:
@@ -185,25 +186,26 @@ class LiteralParser:
     def type(self) -> Type:
         """Any type."""
         lexer = self._lexer
-        span, name = lexer.span, lexer.text
+        start, name = lexer.start, lexer.text
         if lexer.kind != "name":
             raise lexer.error("a type")
         lexer.advance()
         plain = _PLAIN.get(name)
+        if plain is not None and lexer.text != "<":
+            return plain
+        span = Span(lexer.source, start, start + len(name))
         if lexer.text != "<":
-            if plain is None:
-                self._unknown_type(name, span)
-            return plain or Type()
+            raise self._unknown_type(name, span)
         if name not in ("text", "int", "enum", "record", "list", "option", "map"):
-            self._unknown_type(f"{name}<…>", span)
+            raise self._unknown_type(f"{name}<…>", span)
         lexer.advance()
         type = self._nested(lambda: self._arguments(name))
         lexer.expect(">", f"after the arguments of `{name}`")
         return type
 
-    def _unknown_type(self, name: str, span: Span) -> None:
+    def _unknown_type(self, name: str, span: Span) -> InputError:
         near = difflib.get_close_matches(name, _TYPE_NAMES, 1)
-        raise InputError.of("E1005", f"`{name}` is no type", span,
+        return InputError.of("E1005", f"`{name}` is no type", span,
                             fix=f"did you mean `{near[0]}`?" if near and near[0] != name else
                             "the types are " + ", ".join(_TYPE_NAMES))
 

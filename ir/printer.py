@@ -26,7 +26,7 @@ INDENT = "  "
 
 
 def print_module(module: Module, *, locations: bool = False) -> str:
-    """The text of a module; `locations` adds a trailing `loc(…)` to each operation that has one."""
+    """The text of a module; `locations` adds a trailing `loc(…)` to each operation."""
     printer = Printer(locations=locations)
     printer.print_ops(module.ops)
     return "".join(line + "\n" for line in printer.lines)
@@ -81,7 +81,7 @@ def print_text(text: str) -> str:
 
 
 def print_location(location: Location) -> str:
-    """`loc("f.sem":3:5 < "f.sem":9:1, "f.sem":4:5)`: call chains, innermost site first."""
+    """`loc("f.sem":3:5 < "f.sem":9:1, "f.sem":4:5)`: call chains, innermost site first; `loc()` is unknown."""
     chains = (
         " < ".join(f"{print_text(s.path)}:{s.line}:{s.column}" for s in chain) for chain in location.chains
     )
@@ -199,7 +199,7 @@ class Printer:
 
     def _tail(self, op: Op) -> str:
         types = f" : {', '.join([str(r.type) for r in op.results])}" if op.results else ""
-        return f"{types} {print_location(op.location)}" if self._locations and op.location.chains else types
+        return f"{types} {print_location(op.location)}" if self._locations else types
 
 
 def print_attributes(op: Op) -> str:

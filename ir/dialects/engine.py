@@ -67,7 +67,8 @@ DEFINITIONS = (
         "ctx | engine.root, pieces…", "ctx", frozenset({Trait.PURE, Trait.CONTEXT}), ENGINE,
         (AttributeDefinition("model", "text", "model alias of a fill from `engine.root`"),
          AttributeDefinition("spaced", "ints", "which pieces have one space before the value"),
-         AttributeDefinition("roles", "words", "roles that its scaffolds begin, where later roles are known in the run only"),
+         AttributeDefinition("roles", "words",
+                             "roles that its scaffolds begin, where a later role is known in the run only"),
          AttributeDefinition("shared", "int", "number of contexts that continue this one", merge=False)),
         check=_fill),
     OpDefinition(

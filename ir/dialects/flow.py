@@ -11,7 +11,8 @@ from ..definition import EVERY_LEVEL, AttributeDefinition, OpDefinition, Trait
 from . import flow_checks as checks
 
 REGION = frozenset({Trait.REGION})
-STREAM = AttributeDefinition("stream", "bool", "elements arrive one by one: turn i waits for element i only", merge=False)
+STREAM = AttributeDefinition(
+    "stream", "bool", "elements arrive one by one: turn i waits for element i only", merge=False)
 
 DEFINITIONS = (
     OpDefinition("flow.const", "A constant.", "literal", "T", frozenset({Trait.PURE}), EVERY_LEVEL,

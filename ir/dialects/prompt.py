@@ -83,7 +83,8 @@ DEFINITIONS = (
         "prompt.append", "The prompt followed by one piece: constant text, tokens, or a text value.",
         "prompt, text | tokens | value", "prompt", CONTEXT, HIGH,
         (AttributeDefinition("space", "bool", "one space stands before the value and is tokenized with it"),
-         AttributeDefinition("role", "word", "the role that a scaffold begins, where later roles are known in the run only")),
+         AttributeDefinition("role", "word",
+                             "the role that a scaffold begins, where a later role is known in the run only")),
         check=_append),
     OpDefinition(
         "prompt.role", "Begins a part with a role: the chat template's text between the last part and this one.",

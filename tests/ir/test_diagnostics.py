@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 
 import pytest
-
 from semlang.ir.diagnostics import InputError
 from semlang.ir.parser import parse_module
 from semlang.ir.source import SourceFile

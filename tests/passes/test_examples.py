@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-
 from semlang.ir.core import Module, walk
 from semlang.ir.parser import parse_module
 from semlang.ir.printer import print_module

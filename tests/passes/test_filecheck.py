@@ -10,7 +10,6 @@ from filecheck.finput import FInput
 from filecheck.matcher import Matcher
 from filecheck.options import parse_argv_options
 from filecheck.parser import Parser, pattern_for_opts
-
 from semlang.cli.main import main
 
 HERE = Path(__file__).parent
