@@ -62,7 +62,7 @@ class _Loader:
 
     def load(self, path: str) -> LoadedProgram | None:
         errors_before = sum(d.severity == "error" for d in self.diagnostics)
-        main = self._parse(path, os.path.realpath(path) if path != "-" else "-", None)
+        main = self._parse(path, path if path == "-" or "\0" in path else os.path.realpath(path), None)
         while self.stack:
             top = self.stack[-1]
             use = next(top.pending, None)
