@@ -78,7 +78,7 @@ class Fold(Pass):
       %ys = flow.for(%ab) |%i: int, %x: text| {
         %0 = prompt.start() : prompt
         %1 = prompt.append(%0, %x) : prompt
-        %y, %2 = prompt.generate(%1, %i) {output = "y", temperature = 1.0, indices = 1, stream = "Main/F#0"} : text, prompt
+        %y, %2 = prompt.generate(%1, %i) {output = "y", temperature = 1.0, indices = 1, stream = "M/F#0"} : text, prompt
         flow.yield(%y)
       } : list<text>
       sem.return(%ys) {names = ["ys"]}
@@ -91,12 +91,12 @@ class Fold(Pass):
       %i = flow.const(0) : int
       %0 = prompt.start() : prompt
       %1 = prompt.append(%0, %a) : prompt
-      %y, %2 = prompt.generate(%1, %i) {output = "y", temperature = 1.0, indices = 1, stream = "Main/F#0"} : text, prompt
+      %y, %2 = prompt.generate(%1, %i) {output = "y", temperature = 1.0, indices = 1, stream = "M/F#0"} : text, prompt
       %i_1 = flow.const(1) : int
       %3 = prompt.start() : prompt
       %4 = prompt.append(%3, %b) : prompt
-      %y_1, %5 = prompt.generate(%4, %i_1) {output = "y", temperature = 1.0, indices = 1, stream = "Main/F#0"} : text, prompt
-      %ys = flow.pure(@list, %y, %y_1) : list<text>
+      %z, %5 = prompt.generate(%4, %i_1) {output = "y", temperature = 1.0, indices = 1, stream = "M/F#0"} : text, prompt
+      %ys = flow.pure(@list, %y, %z) : list<text>
       sem.return(%ys) {names = ["ys"]}
     }
     ```
@@ -295,8 +295,9 @@ class Folder:
         source = self.definitions.get(prompt) if isinstance(prompt, Value) else None
         if source is None:
             return False
-        return source.name in ("prompt.append", "prompt.role") or (
-            source.name == "prompt.generate" and "n" not in (*source.attributes, *names_of(source.attributes.get("options"))))
+        if source.name == "prompt.generate":  # with `n` its prompt is the one before the samples
+            return "n" not in source.attributes and "n" not in names_of(source.attributes.get("options"))
+        return source.name in ("prompt.append", "prompt.role")
 
     def _generate(self, op: Op) -> None:
         """Known options become attributes; a generate that turns out greedy loses its key."""

@@ -34,15 +34,15 @@ class Inline(Pass):
     size of the result.
 
     ```before
-    sem.func(@Shorten) |%x: text| {
+    sem.func(@F) |%x: text| {
       %0 = prompt.start() : prompt
       %1 = prompt.append(%0, %x) : prompt
       %y, %2 = prompt.generate(%1) {output = "y", temperature = 0.5, stream = ""} : text, prompt
       sem.return(%y, %2) {names = ["y"]}
     }
-    sem.program(@Main) |%xs: list<text>| {
+    sem.program(@M) |%xs: list<text>| {
       %ys = flow.for(%xs) |%i: int, %x: text| {
-        %y, %chat = sem.call(@Shorten, %x, %i) {ordinal = 0, indices = 1} : text, prompt
+        %y, %chat = sem.call(@F, %x, %i) {ordinal = 0, indices = 1} : text, prompt
         flow.yield(%y)
       } : list<text>
       sem.return(%ys) {names = ["ys"]}
@@ -50,11 +50,11 @@ class Inline(Pass):
     ```
 
     ```after
-    sem.program(@Main) |%xs: list<text>| {
+    sem.program(@M) |%xs: list<text>| {
       %ys = flow.for(%xs) |%i: int, %x: text| {
         %0 = prompt.start() : prompt
         %1 = prompt.append(%0, %x) : prompt
-        %y, %2 = prompt.generate(%1, %i) {output = "y", temperature = 0.5, indices = 1, stream = "Main/Shorten#0"} : text, prompt
+        %y, %2 = prompt.generate(%1, %i) {output = "y", temperature = 0.5, indices = 1, stream = "M/F#0"} : text, prompt
         flow.yield(%y)
       } : list<text>
       sem.return(%ys) {names = ["ys"]}

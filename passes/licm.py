@@ -115,8 +115,8 @@ class Licm(Pass):
             place_frees(module.ops)
         counts = mover.counts
         return Report(
-            f"{counts['moved']} operations moved out of loops, {counts['shared']} out of branches; {counts['generates']} "
-            f"generates moved, {counts['kept']} stay in loops that may not turn", dict(counts))
+            f"{counts['moved']} operations and {counts['generates']} generates moved, {counts['shared']} shared by "
+            f"branches; {counts['kept']} generates stay in loops that may not turn", dict(counts))
 
 
 BRANCHES = frozenset({"flow.if", "flow.try"})
@@ -141,7 +141,8 @@ def kind_of(op: Op) -> Kind:
     """The kind of an operation, regions apart."""
     if any(v.type == EFFECT for v in (*op.operands, *op.results)):
         return Kind.FIXED
-    if op.name in ("flow.const", "prompt.start") or (op.name == "engine.fill" and len(op.args) == 1 and not op.operands):
+    is_empty = op.name == "prompt.start" or (op.name == "engine.fill" and len(op.args) == 1 and not op.operands)
+    if is_empty or op.name == "flow.const":
         return Kind.CONSTANT
     if op.name in GENERATES:
         return Kind.CALL

@@ -82,12 +82,12 @@ class Liveness:
                 self._need_all(self._sources.get(value, ()))
 
     def _repair(self, order: list[Op]) -> bool:
-        """A fold or loop needs a carried value, whichever; a `flow.try` that orders effects has its value."""
+        """A fold or loop that runs carries a value, whichever."""
         before = len(self.values)
         for op in order:
-            if op in self.ops and op.name in ("flow.fold", "flow.loop") and op.results:
-                if not any(self.carries(op, number) for number in range(len(op.results))):
-                    self._need(op.results[0])
+            is_carrying = op in self.ops and op.name in ("flow.fold", "flow.loop") and op.results
+            if is_carrying and not any(self.carries(op, number) for number in range(len(op.results))):
+                self._need(op.results[0])
         return len(self.values) > before
 
     def carries(self, op: Op, number: int) -> bool:

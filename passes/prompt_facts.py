@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ..ir.core import Op, Value, Word
+from ..ir.core import Op, Root, Value, Word
 from ..ir.types import Ctx, Prompt, Type, contains
 from .dataflow import ForwardAnalysis
 
@@ -67,12 +67,27 @@ class PromptFacts(ForwardAnalysis[PromptFact]):
                 role = op.attributes["role"]
                 assert isinstance(role, Word)
                 return _with_role(replace(self.of(op.args[0]), is_start=False), role.name)
-            case "prompt.generate":
+            case "prompt.generate" | "engine.generate":
                 fact = self.of(op.args[0])
                 # With `n` the prompt is the one before the samples.
                 return fact if "n" in op.attributes else replace(fact, is_start=False)
+            case "engine.fill":
+                return self._filled(op)
             case _:
                 return UNKNOWN
+
+    def _filled(self, op: Op) -> PromptFact:
+        if isinstance(op.args[0], Root):
+            fact = PromptFact(str(op.attributes.get("model", "")), True, ())
+        else:
+            fact = self.of(op.args[0])
+        pieces = op.args[1:]
+        roles = op.attributes.get("roles", ())
+        assert isinstance(roles, tuple)
+        for role in (*roles, *(p.arguments[0] for p in pieces if isinstance(p, Word))):
+            if isinstance(role, Word):
+                fact = _with_role(fact, role.name)
+        return replace(fact, is_start=False) if pieces else fact
 
 
 def _with_role(fact: PromptFact, role: str) -> PromptFact:

@@ -58,7 +58,7 @@ class PruneBarriers(Pass):
 
     ```after
     sem.program(@Main) |%xs: list<text>| {
-      %zs = flow.for(%xs) |%i: int, %x: text| {
+      %zs = flow.for(%xs) |%j: int, %x: text| {
         %0 = prompt.start() : prompt
         %1 = prompt.append(%0, %x) : prompt
         %y, %2 = prompt.generate(%1) {output = "y"} : text, prompt

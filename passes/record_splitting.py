@@ -6,6 +6,7 @@ from ..ir.core import Arg, Module, Op, Region, Symbol, Value, definitions, regio
 from ..ir.types import List, Record, Type
 from .regions import fold_lists, iterated
 
+
 def split_branch_records(module: Module) -> int:
     """Give each `flow.if` the fields that are used of its record results; how many records were split.
 
@@ -34,7 +35,8 @@ def split_list_records(module: Module) -> int:
     split = 0
     for op in list(walk(module.ops)):
         for result in list(op.results) if op.name == "flow.for" else []:
-            if isinstance(result.type, List) and work.is_record(op.regions[0].terminator.args[op.results.index(result)]):
+            yielded = op.regions[0].terminator.args[op.results.index(result)]
+            if isinstance(result.type, List) and work.is_record(yielded):
                 columns: dict[str, Value] = {}
                 for loop in list(dict.fromkeys(work.uses.get(result, []))):
                     split += _narrow(loop, op, result, columns, work)

@@ -26,7 +26,7 @@ class Unroller:
         self._room = operations
 
     def unroll(self, op: Op, out: list[Op]) -> bool:
-        """Replace a loop by its turns, at the end of `out`; False, with nothing done, where they are not known or many."""
+        """Replace a loop by its turns, at the end of `out`; False, with nothing done, if they are unknown or many."""
         if op.name == "flow.loop":
             return self._loop(op, out)
         lists = iterated(op)

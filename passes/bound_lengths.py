@@ -1,0 +1,93 @@
+"""`bound-lengths`: how long outputs and prompts can be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..ir.core import Module, Op, walk
+from ..ir.diagnostics import Diagnostic, InputError
+from ..ir.target import Target
+from .base import Pass, Report
+from .effects import GENERATES
+from .lengths import Lengths
+
+
+@dataclass(frozen=True)
+class BoundLengths(Pass):
+    """Each generate says between how many and how many tokens it decodes, and prompts that cannot fit are errors.
+
+    Bounds come from types and options: the budget of a text and the longest token's bytes, the texts of an enum, the
+    digits of a bounded int, a bounded regex, choices, constants. A value that is inserted into a later prompt is
+    bounded by its bytes under tokenizers that never make more tokens of a text than it has bytes. Where the fewest
+    tokens of a prompt and of its output are more than the model's context holds, the call could only fail, which is
+    an error with the arithmetic; this is skipped where there is no tokenizer or no context length. Nothing but
+    the attribute `osl` changes.
+
+    ```before
+    sem.enum(@Mood) {members = ["good", "bad"], texts = ["good", "bad"]}
+    sem.program(@Main) |%a: text| {
+      %0 = prompt.start() : prompt
+      %1 = prompt.append(%0, %a) : prompt
+      %x, %2 = prompt.generate(%1) {output = "x", max_tokens = 12} : text, prompt
+      %mood, %3 = prompt.generate(%2) {output = "mood"} : enum<Mood>, prompt
+      sem.return(%x, %mood) {names = ["x", "mood"]}
+    }
+    ```
+
+    ```after
+    sem.enum(@Mood) {members = ["good", "bad"], texts = ["good", "bad"]}
+    sem.program(@Main) |%a: text| {
+      %0 = prompt.start() : prompt
+      %1 = prompt.append(%0, %a) : prompt
+      %x, %2 = prompt.generate(%1) {output = "x", max_tokens = 12, osl = [1, 12]} : text, prompt
+      %mood, %3 = prompt.generate(%2) {output = "mood", osl = [1, 4]} : enum<Mood>, prompt
+      sem.return(%x, %mood) {names = ["x", "mood"]}
+    }
+    ```
+    """
+
+    name: ClassVar[str] = "bound-lengths"
+
+    def run(self, module: Module, target: Target) -> Report:
+        """Raises InputError with one diagnostic for each generate that cannot fit."""
+        lengths = Lengths(module, target)
+        errors: list[Diagnostic] = []
+        count = bounded = 0
+        for op in walk(module.ops):
+            if op.name in GENERATES:
+                decoded = lengths.output(op).decoded
+                op.attributes["osl"] = (decoded.low, decoded.high)
+                count += 1
+                bounded += lengths.context(op.operands[0]).tokens.high is not None
+                error = _overflow(op, lengths, target)
+                if error is not None:
+                    errors.append(error)
+        if errors:
+            raise InputError(errors)
+        return Report(f"{count} outputs bounded, {bounded} of their prompts too",
+                      {"outputs": count, "prompts": bounded})
+
+
+def _overflow(op: Op, lengths: Lengths, target: Target) -> Diagnostic | None:
+    """The error of a generate whose prompt and shortest output are longer than the context of its model."""
+    prompt = op.operands[0]
+    alias = lengths.model(prompt)
+    model = target.model(alias) if alias is not None else None
+    if model is None or model.tokenizer is None or model.context_length is None:
+        return None
+    context, output = lengths.context(prompt), lengths.output(op).decoded.low
+    if context.tokens.low + output <= model.context_length:
+        return None
+    name = op.attributes.get("output")
+    parts = [f"{context.constants} of constants", f"at least {context.values} of inserted values",
+             f"at least {context.outputs} of earlier outputs"]
+    return Diagnostic(
+        "E0950", f"{op.location}: the prompt of the output `{name}` never fits: it and the output have at least "
+        f"{context.tokens.low + output} tokens, but the context of {_named(alias)} holds {model.context_length}",
+        notes=(f"the prompt has {' + '.join(parts)} = {context.tokens.low} tokens, and the output at least {output}",),
+        fix="shorten the prompt, or use a model with a longer context")
+
+
+def _named(alias: str | None) -> str:
+    return f"the model `{alias}`" if alias else "the default model"
