@@ -52,15 +52,15 @@ def call_arguments(body: Body, node: ast.Call, callee: str, parameters: Sequence
     """The values of all parameters of a function; defaults stand in for what is missing."""
     bound = bind_arguments(body, node, callee, [p.name for p in parameters])
     values = {
-        number: body.typed(expression, parameters[number].type, f"the argument `{parameters[number].name}`")
+        number: body.typed(expression, parameters[number].type, f"`{parameters[number].name}` of `{callee}`")
         for number, expression in bound.items()
     }
     missing = [p for i, p in enumerate(parameters) if i not in bound and not p.optional]
     if missing and not (len(bound) < len(node.arguments)):
         names = ", ".join(f"`{p.name}`" for p in missing)
         example = ", ".join(f"{p.name} = …" for p in missing)
-        types = ", ".join(describe(p.type) for p in missing)
-        body.error("E0401", f"`{callee}` needs {names}", node.span, f"{types} missing", fix=f"add `{example}`")
+        types = ", ".join(f"`{p.name}: {describe(p.type)}`" for p in missing)
+        body.error("E0401", f"`{callee}` needs {names}", node.span, f"without {types}", fix=f"add `{example}`")
     return [
         values[i] if i in values else default_value(body, parameter, scope, node.span)
         for i, parameter in enumerate(parameters)

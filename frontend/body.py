@@ -25,6 +25,12 @@ from .terms import NOTHING, Term, poison, tuple_term
 from .type_expressions import TypeResolver
 
 Handler = Callable[["Body", Any, "Type | None"], Term]
+_DECLARED = {
+    "`[]`": "`let xs: list[text] = []`",
+    "`[:]`": "`let m: map[text, int] = [:]`",
+    "`none`": "`let x: text? = none`",
+    "what `parse_json` gives": "`let x: Card? = parse_json(…)`",
+}
 Path = tuple[LocalVariable, tuple[str, ...]]
 """A variable, or a field of it: what a condition can narrow."""
 
@@ -151,8 +157,7 @@ class Body:
             yield
         finally:
             for variable in self.variables.pop():
-                is_wrong = variable.term.type == UNKNOWN
-                if variable.unused_warning and not (variable.used or is_wrong or variable.name.startswith("_")):
+                if variable.unused_warning and not variable.used and not variable.name.startswith("_"):
                     self.diagnostics.warning(variable.unused_code, variable.unused_warning, variable.span, "never used")
 
     # ---- narrowing
@@ -208,12 +213,12 @@ class Body:
 
     def settle(self, region: Region) -> None:
         """Put the types that were found into the values of a finished body; report what stayed unknown."""
-        if not self.inference.variables:
-            return
         if not self.diagnostics.has_errors:
             for variable in self.inference.unsolved():
                 self.error("E0304", f"the type of {variable.what} cannot be inferred", variable.span,
-                           fix="give the variable a type: `let x: list[text] = …`")
+                           fix=f"write it: {_DECLARED.get(variable.what, 'let x: list[text] = …')}")
+        if not self.inference.variables:
+            return
         for op in walk(region.ops):
             for value in (*op.results, *(p for r in op.regions for p in r.parameters)):
                 if has_variables(value.type):

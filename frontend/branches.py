@@ -34,7 +34,8 @@ def branch(body: Body, condition: Value, span: Span, then: Producer, otherwise: 
         effects.append(builder.effect)
         hint = expected if expected is not None else body.type_of(terms[0])
     type = _common(body, terms, expected, spans or (span, span))
-    yields = [_yielded(body, region, term, type, span) for region, term in zip(regions, terms, strict=True)]
+    places = spans or (span, span)
+    yields = [_yielded(body, r, t, type, s) for r, t, s in zip(regions, terms, places, strict=True)]
     args, types = [condition], _flat(type)
     if before is not None and any(effect is not before for effect in effects):
         args.append(before)

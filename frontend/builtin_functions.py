@@ -31,6 +31,7 @@ from ..ir.types import (
 from . import ast
 from .arguments import bind_arguments
 from .body import Body
+from .coercion import none_remedy
 from .expressions import common_type
 from .inference import Unknown, Variable, describe
 from .options import model_option
@@ -73,7 +74,7 @@ def _fixed(name: str, signature: Signature) -> BuiltIn:
         values: dict[int, Value] = {}
         for number, expression in bound.items():
             parameter, type = signature.parameters[number]
-            values[number] = body.typed(expression, type, f"the argument `{parameter}` of `{name}`")
+            values[number] = body.typed(expression, type, f"`{parameter}` of `{name}`")
         lacking = [n for i, n in enumerate(names[:least]) if i not in values]
         if lacking:
             return missing(body, node, name, lacking)
@@ -120,9 +121,9 @@ def _unary(name: str, result: Callable[[Body, Type], Type | None], takes: str) -
 
 def wrong_argument(body: Body, node: ast.Call, number: int, type: Type, name: str, takes: str) -> Term:
     """Report an argument of a type that a built-in does not take."""
-    fix = "give a value for none with `??`, or use it where `if x != none` holds" if isinstance(type, Option) else None
-    return body.error("E0301", f"`{name}` takes {takes}, not {describe(type)}", node.arguments[number].value.span,
-                      f"this is {describe(type)}", fix=fix)
+    span = node.arguments[number].value.span
+    return body.error("E0301", f"`{name}` takes {takes}, not {describe(type)}", span, f"this is {describe(type)}",
+                      fix=none_remedy(span) if isinstance(type, Option) else None)
 
 
 def _len(body: Body, type: Type) -> Type | None:
@@ -187,7 +188,7 @@ def _range(body: Body, node: ast.Call, expected: Type | None) -> Term:
     if terms is None:
         return poison()
     spans = [a.value.span for a in node.arguments]
-    args = [body.value(body.coerce(t, INT, s, "the argument of `range`"), s) for t, s in zip(terms, spans, strict=True)]
+    args = [body.value(body.coerce(t, INT, s, "what `range` takes"), s) for t, s in zip(terms, spans, strict=True)]
     return Term(List(INT), body.builder.pure("range", args, List(INT), node.span))
 
 
@@ -255,8 +256,8 @@ def _chunk(body: Body, node: ast.Call, expected: Type | None) -> Term:
     if number == 1 and not any(a.name == "tokens" for a in node.arguments):
         return body.error("E0401", "the size of `chunk` needs its unit", size_expression.span,
                           fix="write `tokens = …` or `chars = …`")
-    x = body.typed(bound[0], TEXT, "the argument `x` of `chunk`")
-    size = body.typed(size_expression, INT, f"the argument `{unit}` of `chunk`")
+    x = body.typed(bound[0], TEXT, "`x` of `chunk`")
+    size = body.typed(size_expression, INT, f"`{unit}` of `chunk`")
     return Term(List(TEXT), body.builder.pure("chunk", [x, size], List(TEXT), node.span, unit=Word(unit)))
 
 
@@ -265,7 +266,7 @@ def _parse_json(body: Body, node: ast.Call, expected: Type | None) -> Term:
     if terms is None:
         return poison()
     span = node.arguments[0].value.span
-    x = body.value(body.coerce(terms[0], TEXT, span, "the argument of `parse_json`"), span)
+    x = body.value(body.coerce(terms[0], TEXT, span, "what `parse_json` takes"), span)
     wanted = body.inference.resolve(expected) if expected is not None else None
     element = wanted.element if isinstance(wanted, Option) else wanted
     if element is None or isinstance(element, Unknown):

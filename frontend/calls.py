@@ -15,6 +15,7 @@ from .expressions import static_symbol
 from .inference import UNIT
 from .options import CALL_OPTIONS, call_option
 from .symbols import (
+    EnumSymbol,
     FileScope,
     FunctionSymbol,
     HostSymbol,
@@ -25,7 +26,9 @@ from .symbols import (
     Symbol,
 )
 from .terms import NOTHING, Term, poison, record_term
-from .walk import nodes
+
+PROMPT_WORDS = "a prompt"
+"""`Body.calls_forbidden_in` inside prompts."""
 
 
 def call(body: Body, node: ast.Call, expected: Type | None) -> Term:
@@ -40,12 +43,19 @@ def call(body: Body, node: ast.Call, expected: Type | None) -> Term:
         case FunctionSymbol():
             return _function(body, node, symbol, expected)
         case Symbol():
-            return _poisoned(body, node, "E0408", f"`{symbol.name}` is an {symbol.kind}, it cannot be called")
+            return _poisoned(body, node, "E0408", f"`{symbol.name}` is an {symbol.kind}, it cannot be called",
+                             "name a member: " + member_example(symbol))
     if isinstance(node.callee, ast.Name) and node.callee.name in BUILT_INS:
         if node.callee.name != "chat":
             no_options(body, node, "a built-in function has no options")
         return BUILT_INS[node.callee.name](body, node, expected)
     return _unknown_callee(body, node)
+
+
+def member_example(symbol: Symbol) -> str:
+    """A member of an enum, as an example."""
+    members = symbol.type.members if isinstance(symbol, EnumSymbol) and symbol.type else ()
+    return f"`{symbol.name}.{members[0].name if members else '…'}`"
 
 
 def _unknown_callee(body: Body, node: ast.Call) -> Term:
@@ -69,15 +79,10 @@ def _unknown_callee(body: Body, node: ast.Call) -> Term:
 def _poisoned(body: Body, node: ast.Call, code: str, message: str, fix: str | None = None) -> Term:
     body.error(code, message, node.callee.span, fix=fix)
     for argument in node.arguments:
-        _mark_used(body, argument.value)
+        value = argument.value
+        if not isinstance(value, ast.Name) or body.variables.find(value.name) is not None:
+            body.expression(value)  # it may have errors of its own; a bare name may be a member of an enum
     return poison()
-
-
-def _mark_used(body: Body, expression: ast.Expr) -> None:
-    """The variables of an argument that is not checked are no unused ones."""
-    for inner in nodes(expression):
-        if isinstance(inner, ast.Name) and (variable := body.variables.find(inner.name)) is not None:
-            variable.used = True
 
 
 def no_options(body: Body, node: ast.Call, note: str) -> None:
@@ -118,7 +123,7 @@ def _record(body: Body, node: ast.Call, symbol: RecordSymbol) -> Term:
         return poison()
     names = [f.name for f in record.fields]
     bound = bind_arguments(body, node, symbol.name, names, "field")
-    values = {i: body.typed(e, record.fields[i].type, f"the field `{names[i]}`") for i, e in bound.items()}
+    values = {i: body.typed(e, record.fields[i].type, f"`{names[i]}` of `{symbol.name}`") for i, e in bound.items()}
     missing = [f for i, f in enumerate(record.fields) if i not in bound and not isinstance(f.type, Option)]
     if missing and len(bound) == len(node.arguments):
         listed = ", ".join(f"`{f.name}`" for f in missing)
@@ -134,8 +139,11 @@ def _record(body: Body, node: ast.Call, symbol: RecordSymbol) -> Term:
 
 def _function(body: Body, node: ast.Call, symbol: FunctionSymbol, expected: Type | None) -> Term:
     if body.calls_forbidden_in is not None:
+        fix = "call it in the program, and give its value to the prompt as a parameter"
+        if body.calls_forbidden_in != PROMPT_WORDS:
+            fix = "call it in the body, and carry its value to the condition"
         body.error("E0407", f"{body.calls_forbidden_in} cannot call the {symbol.kind} `{symbol.name}`", node.span,
-                   fix="call it before, with `let`, and use its value here")
+                   fix=fix)
     values = call_arguments(body, node, symbol.name, symbol.parameters, symbol.scope)
     match symbol:
         case HostSymbol():

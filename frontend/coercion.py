@@ -38,6 +38,13 @@ def coerce(body: Body, term: Term, expected: Type, span: Span, purpose: str) -> 
     return mismatch(body, actual, expected, span, purpose)
 
 
+def none_remedy(span: Span) -> str:
+    """What to do where something that may be none stands for a value; `span` is that thing's."""
+    text = span.source.text[span.start : span.end]
+    name = text if text.replace(".", "_").isidentifier() else "x"
+    return f"give a value for none with `{name} ?? …`, or use it where `if {name} != none` holds"
+
+
 def mismatch(body: Body, actual: Type, expected: Type, span: Span, purpose: str) -> Term:
     """Report that `purpose` needs another type, with the likely remedy."""
     fix = None
@@ -49,7 +56,7 @@ def mismatch(body: Body, actual: Type, expected: Type, span: Span, purpose: str)
             fix = f"only a `{describe(expected)}?` can be none"
         case (Option(element), _) if body.inference.unify(element, expected):
             code = "E0307"
-            fix = "give a value for none with `??`, or use it where `if x != none` holds"
+            fix = none_remedy(span)
         case (Int() | Float() | Enum(), Text()):
             fix = 'write it into a text: "${…}"'
         case Record(None, fields), _ if fields and not isinstance(expected, Record):

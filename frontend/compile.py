@@ -27,6 +27,7 @@ from .test_blocks import Assertion, LoweredTest, lower_test
 __all__ = ["Assertion", "CheckResult", "CheckedProgram", "CompiledTests", "CompiledUnit", "TestUnit", "check_file",
            "check_path", "compile_file", "compile_tests"]
 
+_UNUSED = ("W0101", "W0102", "W0103")
 _DEEPEST = 20_000
 """Python frames that checking may use: a chain of `else if` costs about eight for each link."""
 
@@ -119,6 +120,8 @@ def check_file(path: str, *, read: Read | None = None) -> CheckResult:
             diagnostics.error("E0022", f"`{path}` is nested too deeply", None,
                               fix="name inner parts with `let`, or move them into programs of their own")
             program = None
+    if diagnostics.has_errors:  # what is unused may be so because of an error
+        diagnostics.items = [d for d in diagnostics if d.code not in _UNUSED]
     return CheckResult(_sorted(diagnostics), None if diagnostics.has_errors else program)
 
 

@@ -24,6 +24,7 @@ from ..ir.types import (
 from ..ir.types import Prompt as ChatType
 from . import ast
 from .body import Body
+from .coercion import none_remedy
 from .inference import UNKNOWN, Unknown, Variable, describe
 from .symbols import EnumSymbol, FileScope, FunctionSymbol, RecordSymbol, Symbol
 from .terms import Term, poison, tuple_term
@@ -79,8 +80,8 @@ def rendered(body: Body, term: Term, span: Span) -> Value:
         case Text() | Unknown():
             return value
         case Option():
-            body.error("E0307", f"a `{describe(type)}` may be none and has no text", span, "may be none",
-                       fix="give a value for none with `??`, or use it where `if x != none` holds")
+            body.error("E0307", f"`{describe(type)}` may be none, which has no text", span, "may be none",
+                       fix=none_remedy(span))
             return Value(UNKNOWN)
     if contains(type, (ChatType,)):
         body.error("E0313", "a chat has no text", span,
@@ -120,7 +121,8 @@ def unknown_name(body: Body, node: ast.Name) -> Term:
                           fix=remedies.get(symbol.kind, f"call it: `{node.name}(…)`"))
     enums = [s for s in body.scope.names.values()
              if isinstance(s, EnumSymbol) and s.type and any(m.name == node.name for m in s.type.members)]
-    fix = f"write `{enums[0].name}.{node.name}`" if enums else body.suggestion(node.name, body.variables.names())
+    known = [*body.variables.names(), *body.scope.aliases, *body.scope.names]
+    fix = f"write `{enums[0].name}.{node.name}`" if enums else body.suggestion(node.name, known)
     return body.error("E0201", f"unknown name `{node.name}`", node.span, "not defined here", fix=fix)
 
 
@@ -164,6 +166,8 @@ def _of_alias(body: Body, node: ast.FieldAccess, file: FileScope) -> Term:
     if isinstance(symbol, FunctionSymbol | RecordSymbol):
         return body.error("E0208", f"`{node.name}` is a {symbol.kind}, not a value", node.span,
                           fix="call it: add `(…)`")
+    if isinstance(symbol, EnumSymbol):
+        return body.error("E0208", f"`{node.name}` is an enum, not a value", node.span, fix="name one of its members")
     fix = body.suggestion(node.name, [s.name for s in file.own])
     return body.error("E0201", f"`{file.path}` declares no `{node.name}`", node.name_span, fix=fix)
 
@@ -191,7 +195,7 @@ def _no_field(body: Body, node: ast.FieldAccess, type: Type) -> Term:
         case Option(Record()):
             return body.error("E0307", f"this may be none; it has no field `{node.name}` then", node.base.span,
                               f"a `{describe(type)}`",
-                              fix="give a value for none with `??`, or use it where `if x != none` holds")
+                              fix=none_remedy(node.base.span))
         case Record(_, fields):
             names = [f.name for f in fields]
             fix = body.suggestion(node.name, names) or "its fields are " + ", ".join(f"`{n}`" for n in names[:8])

@@ -172,6 +172,8 @@ def _next_values(body: Body, carried: _CarriedValues, node: ast.Block) -> list[V
     parts = [part for _, part in term.parts or ()] if isinstance(term.type, Tuple) else [term]
     if isinstance(body.type_of(term), Unknown):
         return [Value(UNKNOWN) for _ in types]
+    if not types:
+        return []  # reported by `loop`
     if len(parts) != len(types):
         given = 0 if term.type == UNIT else len(parts)
         names = ", ".join(f"`{n.name}`" for n in carried.nodes)

@@ -110,11 +110,13 @@ class _PatternChecker:
                 return True, float(value)
             case ast.TextExpr(parts=parts), Text() if all(isinstance(p, str) for p in parts):
                 return True, "".join(p for p in parts if isinstance(p, str))
+            case ast.Literal(value=None), _:
+                self._wrong(pattern, f"{describe(self.type)} is never none", "E0603", None)
             case ast.Name(name=name), _:
                 self._wrong(pattern, f"`{name}` is not a constant", "E0603",
                             "a pattern is a constant, an enum member or `_`; it binds no variable")
             case _:
-                self._wrong(pattern, f"this pattern cannot be equal to a {describe(self.type)}", "E0603", None)
+                self._wrong(pattern, f"this pattern cannot be equal to {describe(self.type)}", "E0603", None)
         return False, None
 
     def _wrong(self, pattern: ast.Expr, message: str, code: str, fix: str | None) -> None:
@@ -142,8 +144,10 @@ class _PatternChecker:
         self.failed = True
         shown = [_shown(v) for v in self._universe() or () if v not in self.seen]
         if self._universe() is None:
-            shown = [*(["none"] if isinstance(self.type, Option) and None not in self.seen else []), "_"]
+            shown = ["_"]
         listed = ", ".join(f"`{s}`" for s in shown[:6]) + (" …" if len(shown) > 6 else "")
+        if shown == ["_"]:
+            listed = f"every {describe(self.type)}"
         fix = "add `" + ", ".join(f"{s} => …" for s in shown[:6]) + "`"
         self.body.error("E0602", f"this `match` does not cover {listed}", self.node.span,
                         f"{len(shown)} missing" if len(shown) > 1 else "not exhaustive", fix=fix)

@@ -24,6 +24,7 @@ from ..ir.types import (
 from . import ast
 from .body import Body
 from .branches import branch
+from .coercion import none_remedy
 from .expressions import number
 from .inference import Unknown, Variable, describe
 from .narrowing import known_where
@@ -231,7 +232,7 @@ def _unsupported(body: Body, node: ast.Binary, left: Type, right: Type) -> Term:
         case (Text(), Int() | Float() | Bool()) | (Int() | Float() | Bool(), Text()) if node.operator == "+":
             fix = 'write the value into the text: "…${…}…"'
         case (Option(), _) | (_, Option()):
-            fix = "give a value for none with `??`, or use it where `if x != none` holds"
+            fix = none_remedy(node.left.span if isinstance(left, Option) else node.right.span)
         case (List(element), other) if node.operator == "+" and body.inference.unify(element, other):
             fix = "add a list: `xs + [x]`"
         case (Map(), Map()):

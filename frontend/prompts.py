@@ -10,6 +10,7 @@ from ..ir.source import Location, Span
 from ..ir.types import BOOL, PROMPT, Option
 from . import ast
 from .body import Body
+from .calls import PROMPT_WORDS
 from .expressions import rendered
 from .inference import UNKNOWN, describe
 from .iteration import Iteration, iterate
@@ -26,7 +27,7 @@ def lower_semantic(symbol: SemanticSymbol, diagnostics: Diagnostics) -> Op:
     declaration = symbol.declaration
     assert declaration is not None
     body = Body(symbol.scope, diagnostics)
-    body.calls_forbidden_in = "a prompt"
+    body.calls_forbidden_in = PROMPT_WORDS
     region = Region()
     with body.builder.inside(region), body.new_scope():
         for parameter in symbol.parameters:

@@ -22,7 +22,8 @@ def statement(body: Body, node: ast.Statement) -> None:
             body.error("E0609", "`return` ends a program; it cannot stand in a block", node.span,
                        fix="end the block with its value, and return that")
         case ast.Assert():
-            body.error("E0610", "`assert` stands in tests only", node.span)
+            body.error("E0610", "`assert` stands in tests only, and in no inner block of them", node.span,
+                       fix="give the value to the test and assert there")
 
 
 def let(body: Body, node: ast.Let) -> None:

@@ -13,5 +13,5 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
     folded = {c.lower(): c for c in similar}
     if name.lower() in folded:
         return folded[name.lower()]
-    found = get_close_matches(name, similar, 1, 0.7)
+    found = get_close_matches(name, similar, 1, 0.65)
     return found[0] if found else None

@@ -58,7 +58,9 @@ def lower_test(node: ast.TestDecl, scope: FileScope, number: int, diagnostics: D
     outputs: dict[str, Value] = {}
     with body.builder.inside(region), body.new_scope():
         for statement in node.body:
-            if isinstance(statement, ast.Assert):
+            if isinstance(statement, ast.Return):
+                body.error("E0609", "a test returns nothing", statement.span, fix="assert what should hold")
+            elif isinstance(statement, ast.Assert):
                 assertions.append(_assertion(body, statement, len(assertions) + 1, outputs))
             else:
                 body.statement(statement)
@@ -69,11 +71,17 @@ def lower_test(node: ast.TestDecl, scope: FileScope, number: int, diagnostics: D
     body.settle(region)
     number_calls(region)
     if not assertions:
-        diagnostics.warning("W0109", f"the test \"{node.name}\" asserts nothing", node.span)
+        diagnostics.warning("W0109", f"the test \"{node.name}\" asserts nothing", _first_line(node.span),
+                            fix="add what should hold: `assert r != \"\"`")
     op = Op("sem.program", [Symbol(f"test {number}: {node.name}")], [], {}, [region], Location.of(node.span))
     engine = body.run_options.get("engine")
     return LoweredTest(node.name, node.span, op, tuple(assertions), engine_name(engine.value) if engine else None,
                        callees)
+
+
+def _first_line(span: Span) -> Span:
+    end = span.source.text.find("\n", span.start, span.end)
+    return span if end < 0 else Span(span.source, span.start, end)
 
 
 def _assertion(body: Body, node: ast.Assert, number: int, outputs: dict[str, Value]) -> Assertion:
