@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from ..ir.diagnostics import InputError
-
-USAGE = "E1001"
+from .options import USAGE
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from pathlib import Path
 from ..ir.diagnostics import InputError
 
 NAME = "semc.toml"
-CONFIGURATION = "E1003"
+CONFIGURATION = "E1103"
 KEYS = ("device", "engine", "model", "models")
 
 

@@ -14,8 +14,8 @@ from difflib import get_close_matches
 
 from ..ir.diagnostics import InputError
 from . import messages
-from .command import USAGE, Command, CommandParser
-from .options import NOT_BUILT
+from .command import Command, CommandParser
+from .options import NOT_BUILT, USAGE
 
 DONE, FAILED, WRONG_INPUT, DEFECT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 70, 130, 141
 

@@ -17,7 +17,7 @@ from .options import ENGINES, engine_name
 
 DEFAULT = ""
 """The alias of the default model."""
-MODEL = "E1006"
+MODEL = "E1106"
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from pathlib import Path
 from ..ir.diagnostics import Diagnostics, InputError
 from ..ir.source import SourceFile
 
+USAGE = "E1101"
 ENGINES = ("torch", "reference")
 PLANNED_ENGINES = ("openai", "dynamo", "simulate")
-NOT_BUILT = "E1002"
-UNWRITABLE = "E1004"
-ARGUMENT = "E1005"
+NOT_BUILT = "E1102"
+UNWRITABLE = "E1104"
+ARGUMENT = "E1105"
 
 
 def add_level(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +45,7 @@ def engine_name(text: str) -> str:
     if kind in PLANNED_ENGINES:
         raise InputError.of(NOT_BUILT, f"the engine `{kind}` is not built yet", fix="use --engine torch or reference")
     if text not in ENGINES:
-        raise argparse.ArgumentTypeError(f"there is no engine `{text}` (choose from {', '.join(ENGINES)})")
+        raise InputError.of(USAGE, f"there is no engine `{text}`", fix=f"the engines are {', '.join(ENGINES)}")
     return text
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..backend.events import RunEvent
     from ..backend.results import RunError, RunResult, RunStats
 
-FAILED_OUTPUT = "E1007"
+FAILED_OUTPUT = "E1107"
 _LOCATION = re.compile(r"(?P<path>.*):(?P<line>\d+):(?P<column>\d+)", re.DOTALL)
 _WORD = re.compile(r"\w+|.")
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,8 +96,9 @@ def compile_and_run(unit: CompiledUnit, arguments: argparse.Namespace, checking_
         compiling_seconds = time.perf_counter() - began
         if choice.is_embedded:
             messages.note("the embedded default model writes noise; name a real one with --model DIR|ID")
-        result = run_module(unit.module, engines, values, seed=arguments.seed, trace=arguments.trace,
-                            timeout=arguments.timeout, on_event=Progress() if messages.on_terminal() else None)
+        with redirect_stdout(sys.stderr):  # what hosts print is no result
+            result = run_module(unit.module, engines, values, seed=arguments.seed, trace=arguments.trace,
+                                timeout=arguments.timeout, on_event=Progress() if messages.on_terminal() else None)
     result.stats.compile_s = checking_seconds + compiling_seconds
     return result
 

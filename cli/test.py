@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ..ir.diagnostics import Diagnostic, InputError, Label
+from ..ir.diagnostics import Diagnostic, Label
 from . import messages
 from .command import Command
-from .options import ENGINES, add_level, add_models
+from .options import add_level, add_models, engine_name
 
 if TYPE_CHECKING:
     from ..backend.results import RunResult
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..ir.source import Span
     from .engines import EnginePool
 
-FAILED_ASSERTION = "E1008"
+FAILED_ASSERTION = "E1108"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -58,10 +58,8 @@ def run_test(unit: TestUnit, path: str, tests: CompiledTests, pool: EnginePool,
     from .models import choose_models
     from .pipelines import default_reproducer_options
 
-    if unit.engine is not None and unit.engine not in ENGINES:
-        raise InputError.of("E0902", f"there is no engine `{unit.engine}`", unit.span,
-                            fix=f"the engines are {', '.join(ENGINES)}")
-    chosen = argparse.Namespace(**{**vars(arguments), "engine": unit.engine or arguments.engine or "reference"})
+    engine = engine_name(unit.engine or arguments.engine or "reference")
+    chosen = argparse.Namespace(**{**vars(arguments), "engine": engine})
     choice = choose_models(unit.module, tests.models, chosen, path)
     engines = pool.engines(choice)
     run_pipeline(unit.module, pipeline(arguments.level), target_of_engines(choice, engines),

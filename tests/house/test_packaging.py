@@ -46,7 +46,8 @@ def test_a_wheel_holds_every_module_and_data_file(tmp_path: Path) -> None:
     for folder in package_folders()[1:]:
         if folder.parent == ROOT:
             shutil.copytree(folder, checkout / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-build-isolation", "--no-deps", "-w", wheels, checkout]
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-build-isolation", "--no-deps", "-w", str(wheels),
+               str(checkout)]
     subprocess.run(command, check=True, cwd=tmp_path)
     (wheel,) = wheels.glob("semlang-*.whl")
     held = set(zipfile.ZipFile(wheel).namelist())
