@@ -11,7 +11,7 @@ from . import ast
 from .arguments import bind_arguments, call_arguments
 from .body import Body
 from .builtin_functions import BUILT_INS
-from .expressions import static_symbol
+from .expressions import PROMPT_WORDS, static_symbol
 from .inference import UNIT
 from .options import CALL_OPTIONS, call_option
 from .symbols import (
@@ -26,9 +26,6 @@ from .symbols import (
     Symbol,
 )
 from .terms import NOTHING, Term, poison, record_term
-
-PROMPT_WORDS = "a prompt"
-"""`Body.calls_forbidden_in` inside prompts."""
 
 
 def call(body: Body, node: ast.Call, expected: Type | None) -> Term:
@@ -259,10 +256,6 @@ def _call_options(body: Body, node: ast.Call, symbol: SemanticSymbol, args: list
         seen.add(name)
         if name in ("stop", "max_words") and has_other:
             body.error("E0406", f"`{name}` is for texts, but `{has_other[0]}` is none", option.span)
-            continue
-        if name == "model" and symbol.continues_chat:
-            body.error("E0709", f"`{symbol.name}` continues a chat, on the model that the chat began with", option.span,
-                       fix="choose the model where the chat begins: `chat() with model = …`")
             continue
         value = call_option(body, name, option)
         if isinstance(value, Value):

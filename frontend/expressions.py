@@ -29,6 +29,8 @@ from .inference import UNKNOWN, Unknown, Variable, describe
 from .symbols import EnumSymbol, FileScope, FunctionSymbol, RecordSymbol, Symbol
 from .terms import Term, poison, tuple_term
 
+PROMPT_WORDS = "a prompt"
+"""`Body.calls_forbidden_in` inside prompts."""
 LARGEST_INT = 2**63 - 1
 
 
@@ -123,6 +125,8 @@ def unknown_name(body: Body, node: ast.Name) -> Term:
              if isinstance(s, EnumSymbol) and s.type and any(m.name == node.name for m in s.type.members)]
     known = [*body.variables.names(), *body.scope.aliases, *body.scope.names]
     fix = f"write `{enums[0].name}.{node.name}`" if enums else body.suggestion(node.name, known)
+    if fix is None and body.calls_forbidden_in == PROMPT_WORDS:
+        fix = f"make it a parameter, or generate it: `{{{{output:{node.name}}}}}`"
     return body.error("E0201", f"unknown name `{node.name}`", node.span, "not defined here", fix=fix)
 
 

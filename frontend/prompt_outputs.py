@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..ir.diagnostics import Diagnostics, Label
 from ..ir.source import Span
-from ..ir.types import FLOAT, TEXT, Field, List, Prompt, Record, Text, Type
+from ..ir.types import FLOAT, TEXT, Field, List, Record, Text, Type
 from . import ast
 from .inference import Inference, Unknown, describe
 from .suggestions import nearest
@@ -50,7 +50,6 @@ def semantic_outputs(symbol: SemanticSymbol, resolver: TypeResolver, diagnostics
             diagnostics.error("E0701", f"the output `{output_symbol.name}` has no hole", output_symbol.span,
                               "declared here", fix=f"add `{{{{output:{output_symbol.name}}}}}` to the prompt")
     symbol.outputs = list(declared.values())
-    symbol.continues_chat = _continues_chat(symbol, declaration.parts)
 
 
 def _is_free(symbol: SemanticSymbol, output: ast.FieldDecl, declared: dict[str, OutputSymbol],
@@ -167,14 +166,6 @@ def first_piece(parts: Sequence[ast.PromptPart]) -> ast.Piece | None:
     first = parts[0] if parts else None
     template = first.template if isinstance(first, ast.RolePart) else first
     return template.pieces[0] if isinstance(template, ast.Template) and template.pieces else None
-
-
-def _continues_chat(symbol: SemanticSymbol, parts: Sequence[ast.PromptPart]) -> bool:
-    piece = first_piece(parts)
-    if not isinstance(piece, ast.InputHole) or not isinstance(piece.value, ast.Name):
-        return False
-    name = piece.value.name
-    return any(p.name == name and isinstance(p.type, Prompt) for p in symbol.parameters)
 
 
 def is_text(output: OutputSymbol) -> bool:

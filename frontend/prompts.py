@@ -10,8 +10,7 @@ from ..ir.source import Location, Span
 from ..ir.types import BOOL, PROMPT, Option
 from . import ast
 from .body import Body
-from .calls import PROMPT_WORDS
-from .expressions import rendered
+from .expressions import PROMPT_WORDS, rendered
 from .inference import UNKNOWN, describe
 from .iteration import Iteration, iterate
 from .narrowing import known_where
@@ -91,11 +90,6 @@ class _PromptLowering:
             term = self.body.operand(first.value)
             if term.type == PROMPT:
                 self.chat_hole = first
-                if self.model and declaration.model_span is not None:
-                    self.body.error(
-                        "E0709", f"`{self.symbol.name}` continues a chat, on the model that the chat began with",
-                        declaration.model_span, fix="remove `using`; choose the model where the chat begins: "
-                        "`chat() with model = …`")
                 self.prompt = self.end = self.body.value(term, first.span)
                 return
         attributes: dict[str, Literal] = {"model": self.model} if self.model else {}

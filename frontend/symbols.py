@@ -82,8 +82,6 @@ class SemanticSymbol(FunctionSymbol):
     """A semantic function."""
 
     declaration: ast.SemanticDecl | None = None
-    continues_chat: bool = False
-    """Whether its prompt begins with a chat that is given to it."""
     local_outputs: list[OutputSymbol] = field(default_factory=list)
     """Outputs that the signature does not name."""
     generated: dict[str, ast.OutputHole | ast.InputHole] = field(default_factory=dict)
