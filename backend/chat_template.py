@@ -67,8 +67,8 @@ class ChatTemplate:
             # An assistant part is rendered as the generated turn, whatever the template makes of it later.
             if parts[i] != "assistant" and isinstance(known, str) and known != spans[i]:
                 raise TokenizerError(
-                    f"the chat template rewrites the text before part {i + 1} ({parts[i]}) once more parts follow, so a "
-                    "prompt cannot grow part by part; write the prompt without roles or use another template"
+                    f"the chat template rewrites the text before part {i + 1} ({parts[i]}) once more parts follow, "
+                    "so a prompt cannot grow part by part; write the prompt without roles or use another template"
                 )
 
     def _spans(self, parts: tuple[str, ...], *, generation: bool) -> list[str]:
@@ -91,7 +91,7 @@ class ChatTemplate:
     def _render(self, messages: list[dict[str, str]], generation: bool) -> str:
         from jinja2 import TemplateError
 
-        variables = {
+        variables: dict[str, object] = {
             **self._special_tokens,
             "messages": messages,
             "add_generation_prompt": generation,

@@ -42,8 +42,8 @@ class Node:
     """A run of tokens of one or more contexts, from position `start`."""
 
     __slots__ = (
-        "children", "computed", "computing", "held", "id", "key", "last_used", "live", "live_children", "marks", "parent",
-        "pinned", "resident", "resident_children", "slots", "start", "tokens",
+        "children", "computed", "computing", "held", "id", "key", "last_used", "live", "live_children", "marks",
+        "parent", "pinned", "resident", "resident_children", "slots", "start", "tokens",
     )
 
     def __init__(self, id: int, parent: Node | None, start: int, tokens: Tokens) -> None:
@@ -205,7 +205,7 @@ class ContextTree:
         for half in (upper, lower):
             half.held = self._held(half)
             self.live_tokens += half.held
-        if len(lower.slots) and lower.slots[0] // self.allocator.page_size == upper.slots[-1] // self.allocator.page_size:
+        if len(lower.slots) and self.allocator.in_one_page(upper.slots[-1], lower.slots[0]):
             self.allocator.share(lower.slots[0])
         return upper
 
@@ -215,7 +215,8 @@ class ContextTree:
         lower.marks, node.marks = node.marks[cut:], node.marks[:cut]
         for mark in lower.marks:
             mark.node = lower
-        lower.children, lower.live_children, lower.resident_children = node.children, node.live_children, node.resident_children
+        lower.children, lower.live_children = node.children, node.live_children
+        lower.resident_children = node.resident_children
         for child in lower.children.values():
             child.parent = lower
         node.tokens.truncate(offset)
@@ -372,7 +373,7 @@ class ContextTree:
     def _check_node(self, node: Node) -> None:
         assert [m.position for m in node.marks] == sorted(m.position for m in node.marks), "marks are not sorted"
         lowest = node.end if node.parent is None else node.start + 1
-        assert all(m.node is node and lowest <= m.position <= node.end for m in node.marks), "a mark is outside its node"
+        assert all(m.node is node and lowest <= m.position <= node.end for m in node.marks), "a mark is misplaced"
         assert node.resident == len(node.slots) <= node.computed <= len(node.tokens), "residency is miscounted"
         children = list(node.children.values())
         assert all(node.children[c.key] is c and c.parent is node and c.start == node.end for c in children), "bad link"

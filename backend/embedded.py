@@ -16,7 +16,10 @@ from collections.abc import Callable
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .tokenizer import PieceTokenizer
 
 VOCABULARY_SIZE = 2048
 CONTEXT_LENGTH = 8192
@@ -101,6 +104,14 @@ def build_once(name: str, build: Callable[[Path], None]) -> Path:
 def embedded_tokenizer_directory() -> Path:
     """A directory with the default tokenizer and the configuration of the default model, without weights."""
     return build_once("embedded-tokenizer", write_tokenizer_files)
+
+
+@lru_cache(1)
+def embedded_tokenizer() -> PieceTokenizer:
+    """The default tokenizer, loaded once."""
+    from .tokenizer import load_tokenizer
+
+    return load_tokenizer(embedded_tokenizer_directory())
 
 
 def embedded_model_directory() -> Path:

@@ -31,7 +31,8 @@ def make_weights(config: dict[str, Any]) -> dict[str, NDArray[np.float32]]:
 
     def matrix(rows: int, columns: int, gain: float = 1.0) -> NDArray[np.float32]:
         bound = gain * np.sqrt(3.0 / columns)
-        return ((2.0 * random.random((rows, columns)) - 1.0) * bound).astype(np.float32)
+        values: NDArray[np.float32] = ((2.0 * random.random((rows, columns)) - 1.0) * bound).astype(np.float32)
+        return values
 
     ones = np.ones(hidden, dtype=np.float32)
     weights = {"model.embed_tokens.weight": matrix(config["vocab_size"], hidden, gain=np.sqrt(hidden))}

@@ -109,6 +109,10 @@ class PageAllocator:
             self._is_free[page] = True
             self.free_pages += 1
 
+    def in_one_page(self, slot: int, other: int) -> bool:
+        """Whether two slots lie in the same page."""
+        return slot // self.page_size == other // self.page_size
+
     def share(self, slot: int) -> None:
         """One more node holds the page of `slot` (a node was split inside the page)."""
         self._holders[slot // self.page_size] += 1

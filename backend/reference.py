@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ir.target import Tokenizer
-from .embedded import CONTEXT_LENGTH, embedded_tokenizer_directory
+from .embedded import CONTEXT_LENGTH, embedded_tokenizer
 from .model_runner import KVRun, Segment, StepBatch
 from .step_engine import StepEngine
 from .tokenizer import load_tokenizer
@@ -147,10 +147,12 @@ def reference_engine(
     Speculative fills are off unless asked for, so that the counted tokens do not depend on time.
     Raises `TokenizerError` when the directory holds no usable tokenizer.
     """
-    directory = Path(model_dir) if model_dir is not None else embedded_tokenizer_directory()
-    tokenizer = load_tokenizer(directory)
+    if model_dir is None:
+        tokenizer, context_length = embedded_tokenizer(), CONTEXT_LENGTH
+    else:
+        tokenizer, context_length = load_tokenizer(model_dir), read_context_length(Path(model_dir))
     return StepEngine(
-        reference_runner(tokenizer, _context_length(directory)),
+        reference_runner(tokenizer, context_length),
         tokenizer,
         name=name,
         kv_slots=kv_slots,
@@ -163,7 +165,8 @@ def reference_engine(
     )
 
 
-def _context_length(directory: Path) -> int:
+def read_context_length(directory: Path) -> int:
+    """Tokens that one context of the model in `directory` holds; the embedded model's where it does not say."""
     path = directory / "config.json"
     if path.is_file():
         config = json.loads(path.read_text(encoding="utf-8"))

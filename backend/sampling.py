@@ -61,4 +61,4 @@ def most_probable(log_probabilities: NDArray[np.float64], count: int) -> list[in
     threshold = np.partition(log_probabilities, -count)[-count]
     candidates = np.flatnonzero(log_probabilities >= threshold)
     order = np.lexsort((candidates, -log_probabilities[candidates]))
-    return candidates[order[:count]].tolist()
+    return [int(i) for i in candidates[order[:count]]]

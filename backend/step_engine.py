@@ -248,7 +248,8 @@ class StepEngine:
                 "kv_tokens": self._tree.live_tokens,
                 "free_pages": self._tree.allocator.free_pages,
             }
-            self._table.events.append(EngineEvent("step", f"step {stats.engine_steps}", start, time.perf_counter(), arguments))
+            event = EngineEvent("step", f"step {stats.engine_steps}", start, time.perf_counter(), arguments)
+            self._table.events.append(event)
         self._table.after_step()
 
     def _abandon(self, plan: Plan, error: Exception) -> None:

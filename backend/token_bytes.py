@@ -45,8 +45,8 @@ def token_byte_table(model: Mapping[str, Any], vocabulary: Mapping[str, int]) ->
             return bytes([int(found[1], 16)]) if found else token.replace(_SPACE_MARK, " ").encode()
     else:
         raise TokenizerError(
-            f"the tokenizer (model {model['model'].get('type')}) is neither byte-level nor sentencepiece-like, so its tokens "
-            "have no exact bytes; use a model with a byte-level BPE, or a sentencepiece tokenizer"
+            f"the tokenizer (model {model['model'].get('type')}) is neither byte-level nor sentencepiece-like, so its "
+            "tokens have no exact bytes; use a model with a byte-level BPE, or a sentencepiece tokenizer"
         )
     for token, token_id in vocabulary.items():
         if token in added:

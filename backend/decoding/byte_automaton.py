@@ -1,142 +1,133 @@
-"""Deterministic automata over bytes, compiled from regular expressions by `outlines-core`."""
+"""Deterministic automata over bytes: the subset construction, and what decoding must know of each state."""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from outlines_core import Index, Vocabulary
 
 from ..engine import EngineError
-from .grammar import enter_marker, exit_marker
+from .byte_nfa import ByteNFA
+from .pattern import Pattern
 
 DEAD = -1
+UNREACHABLE = int(np.iinfo(np.int64).max)
+MOST_STATES = 50_000
 
 
 class ByteAutomaton:
-    """States are 0..n-1, all of them on a way from `start` to an accepting state.
+    """States are 0..n-1; from each of them an accepting state can be reached.
 
     `next`: int32 [states, 256], DEAD where a byte is not allowed; `accepting`: bool [states];
     `distance`: int64 [states], fewest bytes to an accepting state;
-    `region`: int64 [states], index of the token bound that a state's text is under, or -1;
-    `to_exit`: whether a region state can be left by a closing quote at once.
+    `bound`: int64 [states], `max_tokens` of the text inside JSON that a state lies in, UNREACHABLE where there is none;
+    `can_exit`: bool [states], whether that text may be closed by a quote at once.
     """
 
-    def __init__(self, next: NDArray[np.int32], accepting: NDArray[np.bool_], start: int, bounds: tuple[int, ...] = ()) -> None:
-        self.bounds = bounds
-        region = np.full(len(next), -1, dtype=np.int64)
-        can_exit = np.zeros(len(next), dtype=bool)
-        for index in range(len(bounds)):
-            start = _remove_markers(next, region, can_exit, start, index)
-        keep = _useful_states(next, accepting, start)
-        renumbered = np.full(len(next) + 1, DEAD, dtype=np.int32)  # the last entry stands for DEAD itself
-        renumbered[keep] = np.arange(len(keep))
-        self.next: NDArray[np.int32] = renumbered[next[keep]]
-        self.accepting: NDArray[np.bool_] = accepting[keep]
-        self.region: NDArray[np.int64] = region[keep]
-        self.can_exit: NDArray[np.bool_] = can_exit[keep]
-        self.start = int(renumbered[start])
-        self.distance = _byte_distances(self.next, self.accepting)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no text at all matches."""
-        return self.start == DEAD
+    def __init__(
+        self,
+        next: NDArray[np.int32],
+        accepting: NDArray[np.bool_],
+        bound: NDArray[np.int64],
+        can_exit: NDArray[np.bool_],
+        start: int,
+    ) -> None:
+        self.next = next
+        self.accepting = accepting
+        self.bound = bound
+        self.can_exit = can_exit
+        self.start = start
+        self.distance = _byte_distances(next, accepting)
+        self.has_bounds = bool((bound != UNREACHABLE).any())
 
     def with_optional_space(self) -> ByteAutomaton:
         """The automaton of a space and a text of this one, or of a text of this one that begins with no space."""
         first = self.next[self.start].copy()
         first[ord(" ")] = self.start
-        result = ByteAutomaton.__new__(ByteAutomaton)
-        result.bounds = self.bounds
-        result.next = np.vstack([self.next, first[None]])
-        result.accepting = np.append(self.accepting, self.accepting[self.start])
-        result.region = np.append(self.region, -1)
-        result.can_exit = np.append(self.can_exit, False)
-        result.start = len(self.next)
-        result.distance = _byte_distances(result.next, result.accepting)
-        return result
+        return ByteAutomaton(
+            np.vstack([self.next, first[None]]),
+            np.append(self.accepting, self.accepting[self.start]),
+            np.append(self.bound, UNREACHABLE),
+            np.append(self.can_exit, False),
+            len(self.next),
+        )
 
 
 @lru_cache(256)
-def compile_pattern(pattern: str, bounds: tuple[int, ...] = ()) -> ByteAutomaton:
-    """The automaton of whole texts that match `pattern`. Raises EngineError for what is no regular expression."""
-    bytes_vocabulary = Vocabulary(256, {bytes([byte]): [byte] for byte in range(256)})
-    try:
-        index = Index(pattern, bytes_vocabulary)
-    except Exception as error:  # the library raises ValueError and others
-        raise EngineError(f"the pattern {pattern!r} cannot be used: {error}") from error
-    numbers: dict[int, int] = {}
-    transitions: dict[int, dict[int, int]] = index.get_transitions()
-    final: set[int] = set(index.get_final_states())
-    start: int = index.get_initial_state()
-    for state in [start, *transitions, *final]:
-        numbers.setdefault(state, len(numbers))
-    next_state = np.full((len(numbers), 256), DEAD, dtype=np.int32)
-    for state, row in transitions.items():
-        targets = next_state[numbers[state]]
-        for byte, target in row.items():
-            if byte < 256:  # 256 is the end of the text
-                targets[byte] = numbers[target]
-    accepting = np.zeros(len(numbers), dtype=bool)
-    accepting[[numbers[state] for state in final]] = True
-    automaton = ByteAutomaton(next_state, accepting, numbers[start], bounds)
-    if automaton.is_empty:
-        raise EngineError(f"no text matches the pattern {pattern!r}")
-    return automaton
+def compile_pattern(pattern: Pattern) -> ByteAutomaton:
+    """The automaton of the texts of `pattern`. Raises EngineError where there are none, or where it grows too large."""
+    nfa = ByteNFA(pattern)
+    numbers: dict[tuple[int, ...], int] = {}
+    subsets: list[tuple[int, ...]] = []
+    rows: list[NDArray[np.int32]] = []
+
+    def number(states: set[int]) -> int:
+        key = tuple(sorted(_closure(nfa, states)))
+        if key not in numbers:
+            if len(subsets) == MOST_STATES:
+                raise EngineError("the grammar is too large; use smaller bounds, or a simpler pattern")
+            numbers[key] = len(subsets)
+            subsets.append(key)
+        return numbers[key]
+
+    number({nfa.start})
+    while len(rows) < len(subsets):
+        row = np.full(256, DEAD, dtype=np.int32)
+        for low, high, targets in _byte_ranges(nfa, subsets[len(rows)]):
+            row[low : high + 1] = number(targets)
+        rows.append(row)
+    next_state = np.stack(rows)
+    accepting = np.array([nfa.end in subset for subset in subsets])
+    useful = _byte_distances(next_state, accepting) != UNREACHABLE
+    if not useful[0]:
+        raise EngineError("no text matches the pattern")
+    keep = np.flatnonzero(useful)
+    renumbered = np.full(len(subsets) + 1, DEAD, dtype=np.int32)  # the last entry stands for DEAD
+    renumbered[keep] = np.arange(len(keep))
+    bounds = [max((b for s in subsets[i] if (b := nfa.bound[s]) is not None), default=UNREACHABLE) for i in keep]
+    exits = [any(s in nfa.exits for s in subsets[i]) for i in keep]
+    return ByteAutomaton(
+        renumbered[next_state[keep]], accepting[keep], np.array(bounds, dtype=np.int64), np.array(exits, dtype=bool), 0
+    )
 
 
-def _remove_markers(
-    next: NDArray[np.int32], region: NDArray[np.int64], can_exit: NDArray[np.bool_], start: int, index: int
-) -> int:
-    """Make the markers of bound `index` empty words, label the states between them; the new start state."""
-    enter, leave = enter_marker(index), exit_marker(index)
-    alias = np.arange(len(next) + 1, dtype=np.int32)
-    alias[-1] = DEAD
-    outside = np.flatnonzero(next[:, enter] != DEAD)
-    alias[outside] = next[outside, enter]  # a state before the marker has no other way on
-    inside = np.flatnonzero(next[:, leave] != DEAD)
-    can_exit[inside] = True
-    quotes = next[next[inside, leave], ord('"')]
-    pending = list(next[outside, enter])
-    next[:, enter] = DEAD
-    next[inside, leave] = DEAD
-    while pending:
-        state = pending.pop()
-        if region[state] != index:
-            region[state] = index
-            targets = next[state]
-            pending.extend(np.unique(targets[targets != DEAD]).tolist())
-    next[inside, ord('"')] = quotes
-    next[:] = alias[next]
-    return int(alias[start])
+def _closure(nfa: ByteNFA, states: set[int]) -> set[int]:
+    """`states` and all that are reached from them without a byte, without those that only pass on."""
+    stack, seen = list(states), set(states)
+    while stack:
+        for target in nfa.silent[stack.pop()]:
+            if target not in seen:
+                seen.add(target)
+                stack.append(target)
+    return {s for s in seen if nfa.edges[s] or s == nfa.end or s in nfa.exits}
 
 
-def _useful_states(next: NDArray[np.int32], accepting: NDArray[np.bool_], start: int) -> NDArray[np.int64]:
-    """States that can be reached from `start` and from which an accepting state can be reached."""
-    reached = np.zeros(len(next), dtype=bool)
-    reached[start] = True
-    frontier = np.array([start])
-    while len(frontier):
-        targets = np.unique(next[frontier])
-        frontier = targets[(targets != DEAD) & ~reached[targets]]
-        reached[frontier] = True
-    return np.flatnonzero(reached & (_byte_distances(next, accepting) < np.iinfo(np.int64).max))
+def _byte_ranges(nfa: ByteNFA, subset: tuple[int, ...]) -> list[tuple[int, int, set[int]]]:
+    """(first byte, last byte, target states) of a set of states; the ranges do not overlap."""
+    edges = [edge for state in subset for edge in nfa.edges[state]]
+    borders = sorted({low for low, _, _ in edges} | {high + 1 for _, high, _ in edges})
+    by_border: dict[int, set[int]] = {border: set() for border in borders}
+    position = {border: i for i, border in enumerate(borders)}
+    for low, high, target in edges:
+        for border in borders[position[low] : position[high + 1]]:
+            by_border[border].add(target)
+    return [(low, high - 1, by_border[low]) for low, high in pairwise(borders) if by_border[low]]
 
 
 def _byte_distances(next: NDArray[np.int32], accepting: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Fewest bytes from each state to an accepting one; the largest int64 where there is no way."""
-    states, byte = np.nonzero(next != DEAD)
-    edges = np.unique(np.stack([next[states, byte].astype(np.int64), states]), axis=1)
+    """Fewest bytes from each state to an accepting one; UNREACHABLE where there is no way. Breadth first, backwards."""
+    sources, byte = np.nonzero(next != DEAD)
+    edges = np.unique(np.stack([next[sources, byte].astype(np.int64), sources]), axis=1)
     begins = np.searchsorted(edges[0], np.arange(len(next) + 1))
-    distance = np.full(len(next), np.iinfo(np.int64).max, dtype=np.int64)
+    distance = np.full(len(next), UNREACHABLE, dtype=np.int64)
     distance[accepting] = 0
     frontier = np.flatnonzero(accepting)
     steps = 0
     while len(frontier):
         steps += 1
-        sources = np.unique(np.concatenate([edges[1, begins[s] : begins[s + 1]] for s in frontier]))
-        frontier = sources[distance[sources] == np.iinfo(np.int64).max]
+        before = np.unique(np.concatenate([edges[1, begins[s] : begins[s + 1]] for s in frontier]))
+        frontier = before[distance[before] == UNREACHABLE]
         distance[frontier] = steps
     return distance

@@ -7,9 +7,10 @@ from functools import lru_cache
 from ...ir.target import Tokenizer
 from ...ir.types import Text, Type
 from ..engine import EngineError, SamplingOptions
-from .byte_automaton import ByteAutomaton, compile_pattern
-from .grammar import TypeGrammar, choices_pattern
-from .token_automaton import UNREACHABLE, TokenAutomaton, token_automaton
+from .byte_automaton import UNREACHABLE, ByteAutomaton, compile_pattern
+from .grammar import choices_pattern, type_pattern
+from .regex_parser import parse_regex
+from .token_automaton import TokenAutomaton, token_automaton
 
 
 def constraint_of(options: SamplingOptions, tokenizer: Tokenizer, vocabulary_size: int) -> TokenAutomaton | None:
@@ -18,7 +19,7 @@ def constraint_of(options: SamplingOptions, tokenizer: Tokenizer, vocabulary_siz
     if automaton is None:
         return None
     if options.stop or options.max_words is not None:
-        raise EngineError("`stop` and `max_words` end free text; they cannot be joined with `regex`, `choices` or a type")
+        raise EngineError("`stop` and `max_words` end free text; they cannot stand beside `regex`, `choices` or a type")
     return token_automaton(automaton, tokenizer, vocabulary_size)
 
 
@@ -32,16 +33,22 @@ def _byte_automaton(
     if not is_text and (regex is not None or choices is not None):
         raise EngineError(f"`regex` and `choices` are for text; the output has type {type}")
     if regex is not None:
-        automaton = compile_pattern(regex)
+        automaton = _compile_regex(regex)
     elif choices is not None:
         automaton = compile_pattern(choices_pattern(choices))
     elif is_text:
         return None
     else:
         assert type is not None
-        grammar = TypeGrammar(type)
-        automaton = compile_pattern(grammar.pattern, tuple(grammar.bounds))
+        automaton = compile_pattern(type_pattern(type))
     return automaton.with_optional_space() if optional_space else automaton
+
+
+def _compile_regex(regex: str) -> ByteAutomaton:
+    try:
+        return compile_pattern(parse_regex(regex))
+    except EngineError as error:
+        raise EngineError(f"the pattern {regex!r} cannot be used: {error}") from error
 
 
 def token_budget(options: SamplingOptions) -> int:

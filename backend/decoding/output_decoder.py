@@ -10,10 +10,10 @@ from ..engine import EngineError, Generation, SamplingOptions, TokenLogprob
 from ..random_stream import uniform
 from ..sampling import choose_token, log_probabilities, most_probable
 from ..token_bytes import IncrementalDecoder
+from .byte_automaton import UNREACHABLE
 from .constraint import constraint_of, token_budget
 from .kept_tokens import split_kept
 from .text_output import TextOutput
-from .token_automaton import UNREACHABLE
 
 Logits = NDArray[np.float32]
 
@@ -54,7 +54,9 @@ class OutputDecoder:
             minimum = self._automaton.minimum_tokens(self._state)
             if minimum == UNREACHABLE:
                 raise EngineError("the tokenizer has no tokens that spell a value of the wanted form")
-            raise EngineError(f"max_tokens is {self._budget}, but the shortest value has {minimum} tokens; raise max_tokens")
+            raise EngineError(
+                f"max_tokens is {self._budget}, but the shortest value has {minimum} tokens; raise max_tokens"
+            )
 
     def take_text(self) -> str:
         """Text of the value that has become final since the last call."""
@@ -109,15 +111,14 @@ class OutputDecoder:
         self._after_constrained_token()
 
     def _after_constrained_token(self) -> None:
-        """End where nothing can follow; append tokens that have no alternative (not when log-probabilities are wanted)."""
+        """End where nothing can follow; append tokens without alternative, unless log-probabilities are wanted."""
         automaton = self._automaton
         assert automaton is not None
         while True:
             remaining = self._budget - len(self.tokens)
             accepting = automaton.is_accepting(self._state)
             if accepting and remaining == 0:
-                goes_on = bool((automaton.bytes.next[self._state.byte_state] >= 0).any())
-                self._finish("length" if goes_on else "complete")
+                self._finish("length" if automaton.can_go_on(self._state) else "complete")
                 return
             allowed = np.flatnonzero(automaton.mask(self._state, remaining))
             if accepting and len(allowed) == 0:
@@ -145,7 +146,7 @@ class OutputDecoder:
         self._logprobs.append(TokenLogprob(self._token_text(token), float(values[token]), top))
 
     def _token_text(self, token: int) -> str:
-        return self._tokenizer.token_bytes(token).decode(errors="replace")
+        return str(self._tokenizer.token_bytes(token).decode(errors="replace"))
 
     def _finish(self, reason: str, *, ended_by: int | None = None) -> None:
         output = self._output
@@ -159,19 +160,18 @@ class OutputDecoder:
 
 def _check(options: SamplingOptions) -> None:
     """Raise EngineError for options that make no sense."""
+    o = options
     problems = [
-        (options.max_tokens < 0, f"max_tokens is {options.max_tokens}; it must not be negative"),
-        (options.max_words is not None and options.max_words < 0, f"max_words is {options.max_words}; it must not be negative"),
-        (not 0 <= options.temperature < float("inf"), f"temperature is {options.temperature}; it must be 0 or more"),
-        (not 0 < options.top_p <= 1, f"top_p is {options.top_p}; it must be above 0 and at most 1"),
-        (options.top_k < 0, f"top_k is {options.top_k}; it must be 0 (off) or more"),
-        (not 0 <= options.min_p <= 1, f"min_p is {options.min_p}; it must lie within 0 and 1"),
-        ("" in options.stop, "a stop string is empty"),
-        (options.logprobs is not None and options.logprobs < 0, f"logprobs is {options.logprobs}; it must not be negative"),
-        (options.temperature > 0 and options.stream_key is None, "a sampled output needs a stream key"),
+        (o.max_tokens < 0, f"max_tokens is {o.max_tokens}; it must not be negative"),
+        (o.max_words is not None and o.max_words < 0, f"max_words is {o.max_words}; it must not be negative"),
+        (not 0 <= o.temperature < float("inf"), f"temperature is {o.temperature}; it must be 0 or more"),
+        (not 0 < o.top_p <= 1, f"top_p is {o.top_p}; it must be above 0 and at most 1"),
+        (o.top_k < 0, f"top_k is {o.top_k}; it must be 0 (off) or more"),
+        (not 0 <= o.min_p <= 1, f"min_p is {o.min_p}; it must lie within 0 and 1"),
+        ("" in o.stop, "a stop string is empty"),
+        (o.logprobs is not None and o.logprobs < 0, f"logprobs is {o.logprobs}; it must not be negative"),
+        (o.temperature > 0 and o.stream_key is None, "a sampled output needs a stream key"),
     ]
     for wrong, message in problems:
         if wrong:
             raise EngineError(message)
-
-
