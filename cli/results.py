@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..backend.results import RunError, RunResult, RunStats
 
 FAILED_OUTPUT = "E1107"
+LINE_WIDTH = 100
 _LOCATION = re.compile(r"(?P<path>.*):(?P<line>\d+):(?P<column>\d+)", re.DOTALL)
 _WORD = re.compile(r"\w+|.")
 
@@ -32,12 +33,13 @@ def show_outputs(result: RunResult) -> None:
 
 
 def shown(value: RuntimeValue, type: Type) -> str:
-    """A value for people: text as it is, everything else as JSON."""
+    """A value for people: text as it is, everything else as JSON, on one line where it fits."""
     inner = type.element if isinstance(type, Option) else type
     data = to_json(value, type)
     if value is not None and isinstance(inner, (Text, Enum)):
         return str(data)
-    return json.dumps(data, ensure_ascii=False, indent=2)
+    line = json.dumps(data, ensure_ascii=False)
+    return line if len(line) <= LINE_WIDTH else json.dumps(data, ensure_ascii=False, indent=2)
 
 
 def show_errors(errors: dict[str, RunError], sources: Iterable[SourceFile]) -> None:

@@ -60,7 +60,7 @@ enum E { a = "A!" }
 program Main() -> (n: int, e: E, xs: list[text]) { return 3, E.a, ["é"] }
 """)
     assert main(["run", "main.sem"]) == 0
-    assert capsys.readouterr().out == '── n ──\n3\n\n── e ──\nA!\n\n── xs ──\n[\n  "é"\n]\n'
+    assert capsys.readouterr().out == '── n ──\n3\n\n── e ──\nA!\n\n── xs ──\n["é"]\n'
 
 
 def test_json_is_one_object_with_all_keys(capsys: pytest.CaptureFixture[str]) -> None:
