@@ -1,0 +1,136 @@
+"""KV contexts at run time: handles that free themselves, and the pieces of a prompt as tokens.
+
+A context lives for as long as a slot, list or record of a live region instance holds its handle: `engine.free`
+empties a slot, and the end of an instance empties all of its slots. The last holder's end is noted in `released`
+and passed on to the engine by the executor's own thread.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from ..ir.core import Root, TokenList, Word
+from .engine import ROOT, Engine
+
+_identifiers = count(ROOT + 1)
+"""Identifiers of contexts are never used twice in a process, so runs may share an engine."""
+
+
+class TokenChain:
+    """The tokens of a context, last run first; kept only when calls are recorded."""
+
+    __slots__ = ("ids", "parent")
+
+    def __init__(self, parent: TokenChain | None, ids: Sequence[int]) -> None:
+        self.parent = parent
+        self.ids = tuple(ids)
+
+    def tokens(self) -> tuple[int, ...]:
+        """All tokens, in order."""
+        runs = []
+        chain: TokenChain | None = self
+        while chain is not None:
+            runs.append(chain.ids)
+            chain = chain.parent
+        return tuple(token for run in reversed(runs) for token in run)
+
+
+@dataclass(eq=False)
+class EngineBinding:
+    """One engine of a run. `live`: identifiers of contexts that this run has to free."""
+
+    engine: Engine
+    record_tokens: bool = False
+    live: set[int] = field(default_factory=set)
+    released: deque[int] = field(default_factory=deque)
+    swept: int = 0
+    """Contexts that nothing had released when the run ended; 0 unless the run was cancelled or broke."""
+
+    def free_released(self) -> None:
+        """Tell the engine which contexts nobody holds any more."""
+        while self.released:
+            identifier = self.released.popleft()
+            self.live.discard(identifier)
+            self.engine.free_context(identifier)
+
+    def sweep(self) -> None:
+        """Free every context that is left."""
+        self.free_released()
+        self.swept += len(self.live)
+        for identifier in sorted(self.live):
+            self.engine.free_context(identifier)
+        self.live.clear()
+
+
+class Context:
+    """A handle of one KV context. `length`: tokens, BOS excluded. `is_start`: no piece has been added yet.
+
+    `roles`: the role parts so far, which decide the chat template's text before the next one.
+    """
+
+    __slots__ = ("binding", "chain", "identifier", "is_start", "length", "roles")
+
+    def __init__(self, binding: EngineBinding, *, length: int, roles: tuple[str, ...], is_start: bool,
+                 chain: TokenChain | None) -> None:
+        self.binding = binding
+        self.identifier = next(_identifiers)
+        self.length = length
+        self.roles = roles
+        self.is_start = is_start
+        self.chain = chain
+        binding.live.add(self.identifier)
+
+    def __del__(self) -> None:
+        # Any thread may drop the last reference, so the engine is called later, by the executor's own.
+        if self.identifier in self.binding.live:
+            self.binding.released.append(self.identifier)
+
+    def __repr__(self) -> str:
+        return f"<context {self.identifier}: {self.length} tokens>"
+
+
+def fill(binding: EngineBinding, parent: Context | None, pieces: Sequence[Any], *, spaced: frozenset[int],
+         roles: tuple[str, ...], label: str) -> Context:
+    """The context of `parent` (None for the empty one) followed by `pieces`, of which `spaced` get one space in front.
+
+    A piece is a TokenList, a text (tokenized by itself) or a word `role(name)`; `roles` are those that begin inside
+    the token lists, before any such word. Raises EngineError, TokenizerError.
+    """
+    tokenizer = binding.engine.tokenizer
+    roles = (*parent.roles, *roles) if parent else roles
+    is_start = parent is None or parent.is_start
+    ids: list[int] = []
+    for position, piece in enumerate(pieces):
+        if isinstance(piece, TokenList):
+            ids.extend(piece.ids)
+        elif isinstance(piece, Word):
+            (argument,) = piece.arguments
+            role = argument.name if isinstance(argument, Word) else str(argument)
+            ids.extend(tokenizer.encode_scaffold(tokenizer.role_scaffold(roles, role)))
+            roles = (*roles, role)
+        else:
+            assert isinstance(piece, str), f"a piece is text, not {type(piece).__name__}"
+            ids.extend(tokenizer.encode_piece(" " + piece if position in spaced else piece, first=is_start))
+        is_start = False
+    context = extended(binding, parent, ids, roles=roles, is_start=is_start)
+    binding.engine.fill(ids, context.identifier, parent.identifier if parent else ROOT, label=label)
+    return context
+
+
+def extended(binding: EngineBinding, parent: Context | None, ids: Sequence[int], *, roles: tuple[str, ...] = (),
+             is_start: bool = False) -> Context:
+    """A new handle for `parent` followed by `ids`; the engine is not told."""
+    chain = None
+    if binding.record_tokens:
+        chain = TokenChain(parent.chain if parent else None, ids) if ids or not parent else parent.chain
+    return Context(binding, length=(parent.length if parent else 0) + len(ids), roles=roles, is_start=is_start,
+                   chain=chain)
+
+
+def is_root(value: Any) -> bool:
+    """Whether an operand is the literal `engine.root`."""
+    return isinstance(value, Root)

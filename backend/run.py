@@ -1,0 +1,428 @@
+"""One run of a program: the queue of tasks, the inbox of what engines and hosts report, and every way to end.
+
+One thread executes all tasks. Engines and hosts report through the inbox; an engine's thread waits a moment until
+its report has been answered, so that calls which become ready together begin in the same step.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol
+
+from ..ir.core import Module, Op
+from ..ir.values import Failure
+from . import control_flow, generation, hosts
+from .cells import NotReady, Task, force
+from .contexts import EngineBinding
+from .engine import Engine, Generation
+from .events import CallEnded, CallStarted, OutputReady, RunEvent, TextReleased
+from .failures import FailureKind, failure_at
+from .generation import Call, CallRecord
+from .hosts import HostCall, Hosts
+from .planning import RunPlan
+from .pure_calls import PureCall
+from .pure_regions import PureEvaluator, RunStopped
+from .region_instance import OpTask, RegionInstance
+from .region_layout import Layouts, RegionLayout
+from .results import RunError
+from .trace import TraceRecorder
+
+LIVE_INSTANCES = 4096
+"""Region instances that may live at once; beyond, iterations begin one by one."""
+HOLD_SECONDS = 0.02
+"""How long engines wait for calls while tasks are being executed."""
+ANSWER_SECONDS = 0.05
+"""How long an engine waits until a finished call has been answered."""
+STOP_SECONDS = 5.0
+"""How long a run that ends early waits for engines to give up its calls."""
+
+_log = logging.getLogger(__name__)
+_numbers = itertools.count(1)
+
+
+class Source(Protocol):
+    """Who reports: names the operation in messages about defects."""
+
+    @property
+    def op(self) -> Op:
+        """The operation that the report belongs to."""
+
+
+class Run:
+    """See the module's docstring. `seed`: of the random streams; `timeout`: seconds, or None."""
+
+    def __init__(self, module: Module, program: Op, engines: Mapping[str, Engine], arguments: Sequence[Any], *,
+                 seed: int, timeout: float | None, record_calls: bool, host_directory: str | None,
+                 on_event: Callable[[RunEvent], None] | None, trace: TraceRecorder | None) -> None:
+        self.program = program
+        self.seed = seed
+        self.timeout = timeout
+        self.on_event = on_event
+        self.trace = trace
+        self.identifier = next(_numbers)
+        self.records: list[CallRecord] | None = [] if record_calls else None
+        self.queue: deque[Task] = deque()
+        self.handlers: dict[str, Callable[[OpTask], None]] = HANDLERS
+        by_engine = {id(engine): EngineBinding(engine, record_calls) for engine in engines.values()}
+        self._aliases = {alias: by_engine[id(engine)] for alias, engine in engines.items()}
+        self.bindings = list(by_engine.values())
+        self.layouts = Layouts(program)
+        default = self._aliases.get("") or next(iter(self.bindings), None)
+        self.pure = PureEvaluator(self.layouts, default.engine.tokenizer if default else None, self.stopped)
+        self.hosts = Hosts(self, module, host_directory)
+        self.plan = RunPlan(program, arguments, default.engine.tokenizer if default else None)
+        self.outstanding = 0
+        self.calls: set[Call] = set()
+        self.started_calls = 0
+        self.started_hosts = 0
+        self.effect_failures: list[tuple[tuple[int, ...], str, Failure]] = []
+        self.outputs: dict[int, Any] = {}
+        self.stop_reason: Failure | None = None
+        self._arguments = arguments
+        self._instances: set[RegionInstance] = set()
+        self._root_done = False
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._inbox: SimpleQueue[tuple[Source | None, Callable[[Any], None], Any]] = SimpleQueue()
+        self._answer = threading.Condition()
+        self._posted = self._taken = self._answered = 0
+        self._unresponsive = False
+        self._finished = False
+        self._deadline: float | None = None
+        self._thread = 0
+        self._output_tasks: list[OutputTask] = []
+
+    # ---- the way through ----
+
+    def execute(self) -> None:
+        """Run to the end. Failures of the program are values; KeyboardInterrupt is raised after everything stopped."""
+        self._thread = threading.get_ident()
+        if self.timeout is not None:
+            self._deadline = time.monotonic() + self.timeout
+        try:
+            self._begin()
+            while not self._complete():
+                self._drain()
+                self._settle()
+                if self._complete():
+                    break
+                self._check_end()
+                if self.stop_reason is not None:
+                    self._give_up()
+                    break
+                self._take_reports()
+        except BaseException as error:
+            self.stop(f"the run was interrupted by {type(error).__name__}", FailureKind.CANCELLED)
+            self._give_up()
+            raise
+        finally:
+            self._close()
+
+    def _begin(self) -> None:
+        region = self.program.regions[0]
+        root = self.enter(self.layouts.of(region), (), self._arguments, self, None, ())
+        for number, value in enumerate(root.yields()):
+            self._output_tasks.append(OutputTask(self, number, value))
+
+    def instance_done(self, instance: RegionInstance) -> None:
+        """The program's own region has ended."""
+        self._root_done = True
+
+    def _complete(self) -> bool:
+        return self._root_done and len(self.outputs) == len(self._output_tasks)
+
+    def _drain(self) -> None:
+        """Execute tasks until none is ready. Engines are held so that calls made together begin together."""
+        while self.queue and not self.stopped():
+            with ExitStack() as holds:
+                for binding in self.bindings:
+                    hold: Callable[[], AbstractContextManager[None]] | None = getattr(binding.engine, "hold", None)
+                    if hold is not None:
+                        holds.enter_context(hold())
+                self._execute_until(time.monotonic() + HOLD_SECONDS)
+
+    def _execute_until(self, end: float) -> None:
+        while self.queue:
+            for _ in range(min(64, len(self.queue))):
+                task = self.queue.popleft()
+                try:
+                    task.execute()
+                except RunStopped:
+                    return
+                except Exception as error:
+                    self._broke(getattr(task, "op", None), error)
+                    return
+            self._free_released()
+            if self.stopped() or time.monotonic() > end:
+                return
+
+    def _free_released(self) -> None:
+        for binding in self.bindings:
+            if binding.released:
+                binding.free_released()
+
+    def _settle(self) -> None:
+        """Everything reported so far has been answered: engines may go on."""
+        self._free_released()
+        with self._answer:
+            self._answered = self._taken
+            self._unresponsive = False
+            self._answer.notify_all()
+
+    def _check_end(self) -> None:
+        """Notice that the time is over, or that nothing can ever happen again."""
+        now = time.monotonic()
+        if self._deadline is not None and now >= self._deadline:
+            self.stop(f"the run did not end within {self.timeout:g} s", FailureKind.TIMEOUT)
+        elif self.outstanding == 0 and not self.queue and self._inbox.empty() and self.stop_reason is None:
+            waiting = sorted({f"{op.name} at {op.location}" for op in self._waiting_ops()})
+            self.stop("internal error: nothing is running, but values are still awaited by "
+                      + (", ".join(waiting[:5]) or "the outputs"), FailureKind.INTERNAL)
+
+    def _waiting_ops(self) -> Iterable[Op]:
+        return [layout.op for instance in self._instances for layout in instance.unfinished()]
+
+    def _take_reports(self) -> None:
+        """Wait for reports and timers, and answer all that are there."""
+        wait = self._seconds_to_wait()
+        try:
+            report = self._inbox.get(timeout=wait) if wait is None or wait > 0 else self._inbox.get_nowait()
+            while True:
+                self._answer_report(*report)
+                report = self._inbox.get_nowait()
+        except Empty:
+            pass
+        now = time.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            heapq.heappop(self._timers)[2]()
+
+    def _seconds_to_wait(self) -> float | None:
+        times = [t for t in (self._deadline, self._timers[0][0] if self._timers else None) if t is not None]
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _answer_report(self, source: Source | None, function: Callable[[Any], None], payload: Any) -> None:
+        self._taken += 1
+        try:
+            function(payload)
+        except Exception as error:
+            self._broke(source.op if source is not None else None, error)
+
+    # ---- ends ----
+
+    def stopped(self) -> bool:
+        """Whether the run is to end early."""
+        return self.stop_reason is not None or (self._deadline is not None and time.monotonic() >= self._deadline)
+
+    def stop(self, message: str, kind: FailureKind, op: Op | None = None) -> None:
+        """End the run early; outputs that are not there yet fail with `message`. Any thread may call this."""
+        if self.stop_reason is None:
+            self.stop_reason = failure_at((op or self.program).location, message, kind)
+            self.report(None, lambda _: None, None)
+
+    def _broke(self, op: Op | None, error: Exception) -> None:
+        """A defect: the run fails with its name and place instead of hanging."""
+        _log.debug("internal error", exc_info=error)
+        where = f"{op.name} at {op.location}" if op is not None else "the executor"
+        self.stop(f"internal error in {where}: {type(error).__name__}: {error}", FailureKind.INTERNAL, op)
+
+    def _give_up(self) -> None:
+        """Stop what runs, deliver what is there, and fail the rest."""
+        assert self.stop_reason is not None
+        self.queue.clear()
+        self._settle()
+        self.hosts.close()
+        for call in self.calls:
+            call.binding.engine.abort(call.identifier)
+        deadline = time.monotonic() + STOP_SECONDS
+        while self.calls:
+            try:
+                source, _, _ = self._inbox.get(timeout=max(0.0, deadline - time.monotonic()))
+            except Empty:
+                break
+            self._taken += 1
+            if isinstance(source, Call):
+                self.calls.discard(source)
+            self._settle()
+        for task in self._output_tasks:
+            if task.number not in self.outputs:
+                try:
+                    self.deliver(task.number, force(task.value))
+                except NotReady:
+                    self.deliver(task.number, self.stop_reason)
+
+    def _close(self) -> None:
+        with self._answer:
+            self._finished = True
+            self._answer.notify_all()
+        self.queue.clear()
+        self._timers.clear()
+        self.hosts.close()
+        for instance in self._instances:
+            instance.forget()
+        self._instances.clear()
+        self.calls.clear()
+        self._output_tasks.clear()
+        self._arguments = ()
+        for binding in self.bindings:
+            binding.sweep()
+
+    # ---- what tasks use ----
+
+    def enter(self, layout: RegionLayout, captured: Sequence[Any], parameters: Sequence[Any], owner: Any,
+              parent: RegionInstance | None, place: tuple[int, ...]) -> RegionInstance:
+        """Instantiate a region."""
+        instance = RegionInstance(self, layout, captured, parameters, owner, parent, place)
+        self._instances.add(instance)
+        return instance
+
+    def left(self, instance: RegionInstance) -> None:
+        """An instance is done."""
+        self._instances.discard(instance)
+
+    def has_room(self) -> bool:
+        """Whether another instance may live now."""
+        return len(self._instances) < LIVE_INSTANCES
+
+    def binding(self, alias: str) -> EngineBinding:
+        """The engine that a model alias stands for; the default one where nothing was bound."""
+        found = self._aliases.get(alias) or self._aliases.get("")
+        assert found is not None, f"no engine for the model `{alias}`"
+        return found
+
+    def at(self, deadline: float, function: Callable[[], None]) -> None:
+        """Call `function` at a time of `time.monotonic`."""
+        heapq.heappush(self._timers, (deadline, next(_numbers), function))
+
+    def report(self, source: Source | None, function: Callable[[Any], None], payload: Any) -> None:
+        """Have the run's thread call `function(payload)`. Engines' threads wait until that has been answered."""
+        with self._answer:
+            if self._finished:
+                return
+            self._posted += 1
+            number = self._posted
+            self._inbox.put((source, function, payload))
+            if not isinstance(source, Call) or threading.get_ident() == self._thread:
+                return
+            answered = self._answer.wait_for(
+                lambda: self._answered >= number or self._finished or self._unresponsive, ANSWER_SECONDS)
+            if not answered:
+                self._unresponsive = True
+
+    def deliver(self, number: int, value: Any) -> None:
+        """An output is there: a plain value or a failure."""
+        self.outputs[number] = value
+        names = output_names(self.program)
+        if self.on_event is not None and number < len(names):
+            error = RunError.of(value) if type(value) is Failure else None
+            self.on_event(OutputReady(names[number], None if error else value, error))
+
+    def effect_failed(self, task: OpTask, failed: Failure) -> None:
+        """A host with effects failed; that is reported whatever depends on it."""
+        self.effect_failures.append(((*task.instance.place, task.layout.position), task.op.symbol, failed))
+
+    def call_started(self, call: Call) -> None:
+        """A generate is on its way."""
+        self.outstanding += 1
+        self.started_calls += 1
+        self.calls.add(call)
+        if self.on_event is not None:
+            self.on_event(CallStarted(str(call.op.location), str(call.op.attributes["output"])))
+
+    def call_ended(self, call: Call, result: Generation | None) -> None:
+        """A generate has answered; None where it failed."""
+        self.outstanding -= 1
+        self.calls.discard(call)
+        if self.trace is not None:
+            self.trace.call(call, result)
+        if self.records is not None and result is not None:
+            self.records.append(call.record(result))
+        if self.on_event is not None:
+            tokens = None if result is None else len(result.sampled_ids)
+            self.on_event(CallEnded(str(call.op.location), str(call.op.attributes["output"]), tokens))
+
+    def text_released(self, call: Call, text: str) -> None:
+        """A piece of an output's text is final; called from the engine's thread."""
+        if self.on_event is not None and not self._finished:
+            self.on_event(TextReleased(str(call.op.location), str(call.op.attributes["output"]), call.request.indices,
+                                       call.sample, text))
+
+    def host_ended(self, call: HostCall, error: str | None) -> None:
+        """A host call has ended."""
+        self.started_hosts += 1
+        if self.trace is not None:
+            self.trace.host(call.op, call.started, time.perf_counter(), call.attempts, error)
+
+    def observe_trips(self, op: Op, count: int) -> None:
+        """A loop's number of iterations is known."""
+        self.plan.observe_trips(op, count)
+
+    def observe_branch(self, op: Op, taken: bool) -> None:
+        """A condition is known."""
+        self.plan.observe_branch(op, taken)
+
+
+class OutputTask(Task):
+    """Delivers one output when all of it is known."""
+
+    __slots__ = ("number", "run", "value")
+
+    def __init__(self, run: Run, number: int, value: Any) -> None:
+        super().__init__(run.queue)
+        self.run = run
+        self.number = number
+        self.value = value
+        run.queue.append(self)
+
+    @property
+    def op(self) -> Op:
+        """The program."""
+        return self.run.program
+
+    def execute(self) -> None:
+        try:
+            value = force(self.value)
+        except NotReady as wait:
+            self.wait_for(wait.cells)
+            return
+        self.value = None
+        self.run.deliver(self.number, value)
+
+
+def output_names(program: Op) -> list[str]:
+    """The names of a program's outputs; an effect that it returns last has none."""
+    names = program.regions[0].terminator.attributes.get("names") or ()
+    assert isinstance(names, tuple)
+    return [str(name) for name in names]
+
+
+def run_pure(task: OpTask) -> None:
+    """`flow.pure`: evaluated as soon as the operands that it looks at are known."""
+    call = task.layout.data or task.run.pure.call(task.layout)
+    assert isinstance(call, PureCall)
+    task.finish(call(task.raw_operands()))
+
+
+def run_nothing(task: OpTask) -> None:
+    """`engine.group`: a declaration."""
+    task.done()
+
+
+def run_free(task: OpTask) -> None:
+    """`engine.free`: the instance no longer holds the contexts; each lives on while something else does."""
+    slots = task.instance.slots
+    for slot in task.layout.operands:
+        slots[slot] = None
+    task.done()
+
+
+HANDLERS: dict[str, Callable[[OpTask], None]] = {
+    "flow.pure": run_pure, "engine.free": run_free, "engine.group": run_nothing,
+    **control_flow.HANDLERS, **generation.HANDLERS, **hosts.HANDLERS,
+}

@@ -1,0 +1,146 @@
+"""The planner: in which order the generates of a region run, and what that costs.
+
+It looks at one region at a time and knows three numbers of each nested one: how many generates it runs one after
+another (`span`), how much KV it holds at most, how long it takes. So it serves compile time, where trip counts may
+be unknown, and run time, where each instance of a region asks again with what has become known. Everything is
+linear in the number of operations.
+
+Stages: a generate is in stage s of its region when the longest chain of generates that it waits for has s links.
+Generates of one stage do not wait for one another: they form a group. Depth: the generates of the longest chain
+from a generate to what its region yields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..ir.core import Op, Region, Value, walk
+from .cost_model import CostModel
+from .effects import GENERATES
+from .regions import body_of
+
+
+class Knowledge(Protocol):
+    """What is known of a program beyond its text; every answer may be None, unknown."""
+
+    def trips(self, op: Op) -> float | None:
+        """Iterations of one execution of a loop, on average."""
+
+    def executions(self, op: Op) -> float | None:
+        """How often one instance of its region executes a region operation's first region, on average (0 to 1)."""
+
+    def piece_tokens(self, op: Op, position: int) -> float | None:
+        """Tokens of a text piece of an `engine.fill`, on average."""
+
+
+class Unknown:
+    """Nothing is known."""
+
+    def trips(self, op: Op) -> float | None:
+        """Unknown."""
+        return None
+
+    def executions(self, op: Op) -> float | None:
+        """Unknown."""
+        return None
+
+    def piece_tokens(self, op: Op, position: int) -> float | None:
+        """Unknown."""
+        return None
+
+
+@dataclass
+class RegionOrder:
+    """The stages of one region. `stage`, `depth`: of each operation that is or holds a generate; `span`: stages."""
+
+    span: float = 0.0
+    stage: dict[Op, float] = field(default_factory=dict)
+    depth: dict[Op, float] = field(default_factory=dict)
+
+
+class Order:
+    """`RegionOrder` of every region inside `root`, inner regions first. Unknown loops count as one iteration."""
+
+    def __init__(self, root: Op, knowledge: Knowledge) -> None:
+        self._knowledge = knowledge
+        self._captured = captures(root)
+        self._regions: dict[Region, RegionOrder] = {}
+        for region in reversed([region for op in walk([root]) for region in op.regions]):
+            self._regions[region] = self._order(region)
+
+    def of(self, region: Region) -> RegionOrder:
+        """The stages of a region."""
+        return self._regions[region]
+
+    def uses(self, op: Op) -> Iterable[Value]:
+        """The operands of an operation and what its regions capture."""
+        yield from op.operands
+        for region in op.regions:
+            yield from self._captured[region]
+
+    def span(self, op: Op) -> float:
+        """How many generates an operation runs one after another."""
+        if op.name in GENERATES:
+            return 1.0
+        if not op.regions:
+            return 0.0
+        if op.name == "flow.if":
+            return max(self._regions[region].span for region in op.regions)
+        inner = self._regions[op.regions[body_of(op)]].span
+        if op.name in ("flow.fold", "flow.loop"):
+            trips = self._knowledge.trips(op)
+            return inner * (1.0 if trips is None else trips)
+        return inner
+
+    def _order(self, region: Region) -> RegionOrder:
+        order = RegionOrder()
+        ready: dict[Value, float] = {}
+        for op in region.ops:
+            start = max((ready.get(value, 0.0) for value in self.uses(op)), default=0.0)
+            span = self.span(op)
+            if span:
+                order.stage[op] = start
+            order.span = max(order.span, start + span)
+            for result in op.results:
+                ready[result] = start + span
+        below: dict[Value, float] = {}
+        for op in reversed(region.ops):
+            after = max((below.get(result, 0.0) for result in op.results), default=0.0)
+            span = self.span(op)
+            if span:
+                order.depth[op] = after
+            for value in self.uses(op):
+                below[value] = max(below.get(value, 0.0), after + span)
+        return order
+
+
+def captures(root: Op) -> dict[Region, list[Value]]:
+    """The values that each region inside `root` uses and does not define, inner regions first; does not recurse."""
+    captured: dict[Region, list[Value]] = {}
+    for region in reversed([region for op in walk([root]) for region in op.regions]):
+        used: dict[Value, None] = {}
+        defined = set(region.parameters)
+        for op in region.ops:
+            used.update(dict.fromkeys(op.operands))
+            for nested in op.regions:
+                used.update(dict.fromkeys(captured[nested]))
+            defined.update(op.results)
+        captured[region] = [value for value in used if value not in defined]
+    return captured
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a run is expected to hold and to take. `unknown`: operations whose number or size had to be guessed."""
+
+    peak_kv_tokens: int
+    makespan_s: float
+    calls: float
+    prompt_tokens: float
+    generated_tokens: float
+    unknown: int
+
+
+__all__ = ["CostModel", "Knowledge", "Order", "Prediction", "RegionOrder", "Unknown", "captures"]
