@@ -84,7 +84,7 @@ def when_broken(value: str) -> Document:
 
 
 def trailing_comment(value: str) -> Document:
-    """A comment for the end of the line, whatever else still comes on it."""
+    """A comment for the end of the line; only a comma can still come before it."""
     return Document("comment", value)
 
 
@@ -109,7 +109,8 @@ class _Printer:
         self.lines: list[str] = []
         self.line: list[str] = []  # what stands on the current line
         self.column = 0
-        self.comments: list[str] = []  # for the end of the current line
+        self.comment = ""  # behind the current line: only a comma can still come before it
+        self.is_ended = False  # whether the current line is a comment
         self.stack: list[tuple[int, bool, Document]] = []
 
     def run(self, document: Document) -> None:
@@ -120,14 +121,14 @@ class _Printer:
             if kind == "text":
                 self._write(document.text, level)
             elif kind == "comment":
-                self.comments.append(document.text)
+                self._add_comment(document.text, level)
             elif kind == "line":
-                if is_broken:
-                    self._end_line()
-                else:
+                if not is_broken:
                     self._write(document.text, level)
+                elif self.line:
+                    self._end_line()
             elif kind in ("fresh", "blank"):
-                if self.line or self.comments:
+                if self.line:
                     self._end_line()
                 if kind == "blank" and self.lines and self.lines[-1]:
                     self.lines.append("")
@@ -140,6 +141,8 @@ class _Printer:
     def _write(self, value: str, level: int) -> None:
         if not value:
             return
+        if self.is_ended or (self.comment and value != ","):
+            self._end_line()
         if not self.line:
             if value == " ":
                 return
@@ -150,11 +153,20 @@ class _Printer:
         last_line = value.rpartition("\n")[2]
         self.column = len(last_line) + (self.column if "\n" not in value else 0)
 
+    def _add_comment(self, value: str, level: int) -> None:
+        """Put a comment behind the line, or on a line of its own if the line has one."""
+        if self.line and not self.comment and not self.is_ended:
+            self.comment = value
+        else:
+            self._write(value, level)
+            self.is_ended = True
+
     def _end_line(self) -> None:
         line = "".join(self.line).rstrip()
-        self.lines.append("  ".join([line, *self.comments] if line else self.comments))
+        self.lines.append(f"{line}  {self.comment}" if self.comment else line)
         self.line.clear()
-        self.comments.clear()
+        self.comment = ""
+        self.is_ended = False
         self.column = 0
 
     def _fits(self, document: Document) -> bool:
@@ -169,7 +181,7 @@ class _Printer:
         return room >= 0
 
     def text(self) -> str:
-        if self.line or self.comments:
+        if self.line:
             self._end_line()
         while self.lines and not self.lines[-1]:
             self.lines.pop()

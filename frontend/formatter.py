@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from ..ir.diagnostics import Diagnostics
 from ..ir.source import SourceFile
+from .declaration_split import split_declarations
 from .document import (
     BLANK_LINE,
     EMPTY,
@@ -29,7 +30,7 @@ from .document import (
     when_broken,
 )
 from .lalr_parser import ConcreteNode, LalrParser
-from .layout import lay_out, split_declarations
+from .layout import lay_out
 from .lexer import Lexer
 from .parser import parse_source
 from .tokens import RESERVED_WORDS, Token
@@ -61,7 +62,7 @@ def format_source(source: SourceFile, diagnostics: Diagnostics) -> str | None:
         chunk = lay_out(tokens, source, ignored, "")
         items.append(LalrParser(source, ignored, chunk, is_concrete=True).parse("declaration"))
     body = formatter.lines(items)
-    return print_document(concat(body, formatter.own_line_comments(final, is_first=not items)), LINE_WIDTH)
+    return print_document(concat(body, formatter.own_line_comments(final, not items)), LINE_WIDTH)
 
 
 class _Formatter:
@@ -70,35 +71,36 @@ class _Formatter:
     def __init__(self, source_text: str, trivia: dict[int, Trivia]) -> None:
         self.source_text = source_text
         self.trivia = trivia
+        self.placed: set[int] = set()  # offsets of tokens whose comments before them are in a document
         self.rules: dict[str, Callable[[ConcreteNode], Document]] = {
             "block": lambda node: group(self.block(node)), "if_else": self.if_chain, "if_only": self.if_chain,
             "binary": self.binary, "compare": self.binary, "unary": self.unary, "negative_pattern": self.tight,
-            "dotted_name": self.tight, "field_access": self.tight, "name_pattern": self.tight, "text": self.raw,
+            "dotted_name": self.tight, "field_access": self.tight, "name_pattern": self.tight, "slice_expr": self.tight,
+            "range_bounds": self.tight, "upper_bound": self.tight, "empty_map": self.tight, "text": self.raw,
             "comprehension": self.comprehension, "with_options": self.with_options, "try_else": self.try_else,
             "return_values": self.given_values, "yield_values": self.given_values, "values": self.given_values,
-            "range_bounds": self.tight, "upper_bound": self.tight, "slice_expr": self.tight,
         }
 
     # ---- tokens and comments
 
-    def token(self, token: Token, has_leading: bool = True) -> Document:
-        """A token with the comments at it; `has_leading` unless those before it are placed elsewhere."""
-        trivia = self.trivia.get(token.start)
+    def token(self, token: Token) -> Document:
+        """A token with the comments at it, unless those before it are placed already."""
+        trivia = self.trivia[token.start]
         shown = text(self.source_text[token.start:token.end])
-        if trivia is None or (not trivia.leading and trivia.trailing is None):
-            return shown
-        parts: list[Document] = []
-        if has_leading and trivia.leading:
-            parts.append(self.own_line_comments(trivia, is_first=True))
-            if trivia.blank_before:
-                parts.append(BLANK_LINE)
-        parts.append(shown)
-        if trivia.trailing is not None:
-            parts.append(trailing_comment(trivia.trailing))
-        return concat(*parts)
+        comment = EMPTY if trivia.trailing is None else trailing_comment(trivia.trailing)
+        return concat(self.comments_before(token), shown, comment)
 
-    def own_line_comments(self, trivia: Trivia, is_first: bool = False) -> Document:
-        """The comments before a token, each on its line, with the empty lines between them."""
+    def comments_before(self, token: Token, is_first: bool = True) -> Document:
+        """Place the own-line comments before a token; `is_first` if what stands before is kept apart already."""
+        trivia = self.trivia[token.start]
+        if not trivia.leading or token.start in self.placed:
+            return EMPTY
+        self.placed.add(token.start)
+        comments = self.own_line_comments(trivia, is_first)
+        return concat(comments, BLANK_LINE) if trivia.blank_before and is_first else comments
+
+    def own_line_comments(self, trivia: Trivia, is_first: bool) -> Document:
+        """Comments, each on its line, with the empty lines between them."""
         parts: list[Document] = []
         for number, (comment, is_blank) in enumerate(trivia.leading):
             parts.append(BLANK_LINE if is_blank and not (is_first and number == 0) else FRESH_LINE)
@@ -106,10 +108,11 @@ class _Formatter:
         return concat(*parts)
 
     def show(self, tree: _Tree) -> Document:
-        """The document of any part of the tree."""
+        """The document of any part of the tree; comments before it stand outside of its groups."""
+        comments = self.comments_before(first_token(tree))
         if isinstance(tree, Token):
-            return self.token(tree)
-        return self.rules.get(tree.name, self.sequence)(tree)
+            return concat(comments, self.token(tree))
+        return concat(comments, self.rules.get(tree.name, self.sequence)(tree))
 
     def lines(self, items: Sequence[_Tree]) -> Document:
         """Items on lines of their own, with the empty lines that stand between them."""
@@ -170,8 +173,8 @@ class _Formatter:
         is_open = last is not None and takes_comma and not is_single
         return group(
             self.token(opening), indent(FRESH_LINE if is_open else SOFT_LINE, *parts,
-                                        self._comments_before(closing)),
-            SOFT_LINE, self.token(closing, has_leading=False))
+                                        self.comments_before(closing, is_first=False)),
+            SOFT_LINE, self.token(closing))
 
     def _comments_of(self, token: Token) -> Document:
         """The comments at a token that is itself left out."""
@@ -180,10 +183,6 @@ class _Formatter:
         comments += [trivia.trailing] if trivia.trailing is not None else []
         return concat(*map(trailing_comment, comments))
 
-    def _comments_before(self, closing: Token) -> Document:
-        """The own-line comments before a closing bracket: they are indented like what it closes."""
-        return self.own_line_comments(self.trivia[closing.start])
-
     def tight(self, node: ConcreteNode) -> Document:
         """The children without space."""
         return concat(*map(self.show, node.children))
@@ -191,14 +190,9 @@ class _Formatter:
     def raw(self, node: ConcreteNode) -> Document:
         """A text with its interpolations, as it was written."""
         first, last = first_token(node), last_token(node)
-        parts = [text(self.source_text[first.start:last.end])]
-        trivia = self.trivia[first.start]
-        if trivia.leading:
-            parts.insert(0, self.own_line_comments(trivia, is_first=True))
         comment = self.trivia[last.start].trailing
-        if comment is not None:
-            parts.append(trailing_comment(comment))
-        return concat(*parts)
+        shown = text(self.source_text[first.start:last.end])
+        return shown if comment is None else concat(shown, trailing_comment(comment))
 
     # ---- bodies in braces
 
@@ -233,12 +227,12 @@ class _Formatter:
         return self._body(opening, [self.lines(statements)] if statements else [], closing, is_open)
 
     def _body(self, opening: Token, parts: list[Document], closing: Token, is_open: bool) -> Document:
-        comments = self._comments_before(closing)
+        comments = self.comments_before(closing, is_first=False)
         if not parts and comments.is_empty:
             return concat(self.token(opening), self.token(closing))
         first = FRESH_LINE if is_open and parts else LINE
         return concat(self.token(opening), indent(first, *parts, comments), LINE,
-                      self.token(closing, has_leading=False))
+                      self.token(closing))
 
     def _ends_line(self, token: Token) -> bool:
         """Whether only space or a comment follows on the token's line."""
@@ -296,8 +290,8 @@ class _Formatter:
             if parts:
                 parts.append(LINE if _is_token(child, "for", "if") else _SPACE)
             parts.append(self.show(child))
-        return group(self.token(opening), indent(SOFT_LINE, *parts, self._comments_before(closing)), SOFT_LINE,
-                     self.token(closing, has_leading=False))
+        comments = self.comments_before(closing, is_first=False)
+        return group(self.token(opening), indent(SOFT_LINE, *parts, comments), SOFT_LINE, self.token(closing))
 
     def with_options(self, node: ConcreteNode) -> Document:
         """`f(x) with a = 1, b = 2`."""

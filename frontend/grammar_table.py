@@ -57,27 +57,39 @@ def build_table(grammar: str) -> dict[str, Any]:
 
     lark = Lark(grammar, parser="lalr", lexer="contextual", strict=True, maybe_placeholders=True,
                 start=list(START_SYMBOLS))
-    parse_table = lark.parser.parser._parse_table
     text_of = {t.name: t.pattern.value for t in lark.terminals if t.pattern is not None}
-    rule_numbers = {rule: number for number, rule in enumerate(lark.rules)}
     clashes = {rule.origin.name for rule in lark.rules} & set(text_of.values())
     if clashes:
         raise ValueError(f"both a rule and a token: {', '.join(sorted(clashes))}")
-    rows = []
-    for state in range(len(parse_table.states)):
-        row = {}
+    rules = sorted(lark.rules, key=lambda rule: (str(rule.origin.name), [symbol.name for symbol in rule.expansion]))
+    rule_numbers = {rule: number for number, rule in enumerate(rules)}
+    parse_table = lark.parser.parser._parse_table
+    numbers = _number_states(parse_table)
+    rows: list[dict[str, int]] = [{} for _ in numbers]
+    for state, number in numbers.items():
         for symbol, (action, argument) in sorted(parse_table.states[state].items()):
-            is_reduction = action.name == "Reduce"
-            row[text_of.get(symbol, symbol)] = -1 - rule_numbers[argument] if is_reduction else argument
-        rows.append(row)
+            entry = -1 - rule_numbers[argument] if action.name == "Reduce" else numbers[argument]
+            rows[number][text_of.get(symbol, symbol)] = entry
     for end in parse_table.end_states.values():
-        rows[end]["$END"] = end
+        rows[numbers[end]]["$END"] = numbers[end]
     return {
         "grammar": sha256(grammar.encode()).hexdigest(),
-        "start": parse_table.start_states,
-        "rules": [_describe_rule(rule) for rule in lark.rules],
+        "start": {symbol: numbers[parse_table.start_states[symbol]] for symbol in START_SYMBOLS},
+        "rules": [_describe_rule(rule) for rule in rules],
         "rows": rows,
     }
+
+
+def _number_states(parse_table: Any) -> dict[int, int]:
+    """Numbers for lark's states in the order in which they are reached: lark's own differ from run to run."""
+    numbers: dict[int, int] = {}
+    pending = [parse_table.start_states[symbol] for symbol in START_SYMBOLS]
+    for state in pending:
+        if state not in numbers:
+            numbers[state] = len(numbers)
+            row = parse_table.states[state]
+            pending += [row[symbol][1] for symbol in sorted(row) if row[symbol][0].name == "Shift"]
+    return numbers
 
 
 def _describe_rule(rule: Any) -> list[Any]:

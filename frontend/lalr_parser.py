@@ -71,7 +71,8 @@ class LalrParser:
                 action = rows[states[-1]].get(kind)
             if action is None:
                 has_errors = True
-                report_syntax_error(self.source, self.diagnostics, self.table, states_before, tokens, position)
+                if kind != "BROKEN":
+                    report_syntax_error(self.source, self.diagnostics, self.table, states_before, tokens, position)
                 recovered = self._recover(position)
                 if recovered is None:
                     return None

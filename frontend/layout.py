@@ -1,4 +1,4 @@
-"""Tokens to declarations: where one ends, which brackets match, which line ends separate statements.
+"""The tokens of a declaration or tag for the parser: which brackets match, which line ends separate statements.
 
 A line end separates two statements (or members, fields, arms) inside `{ … }` when the token before it may end an
 expression and the token after it may begin a statement: so a line that begins with an operator, `.`, `,`, `else` or
@@ -12,23 +12,23 @@ from dataclasses import dataclass
 
 from ..ir.diagnostics import Diagnostics, Label
 from ..ir.source import SourceFile, Span
-from .syntax_help import FOREIGN_DECLARATIONS
-from .tokens import BEGINS_STATEMENT, DECLARATION_WORDS, ENDS_OPERAND, Token
+from .tokens import BEGINS_STATEMENT, ENDS_OPERAND, Token
 
 MAX_NESTING = 100
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _ALWAYS_STATEMENT = frozenset(("let", "yield", "return"))
-_MAY_BEGIN = frozenset(("NAME", "let"))
 _ENDS_OPTIONS = frozenset(("else", "for", "@", "if", "=>", "{"))
 
 
 @dataclass
 class Chunk:
-    """The tokens of one declaration, ended by `$END`; `depths[i]` counts the brackets open before token i."""
+    """The tokens of one declaration or tag, ended by `$END`; `depths[i]` counts the brackets open before token i.
+
+    A BROKEN token stands where brackets do not match: the error is reported, the statement is to be skipped.
+    """
 
     tokens: list[Token]
     depths: list[int]
-    is_balanced: bool
 
 
 @dataclass
@@ -38,38 +38,6 @@ class _Bracket:
     token: Token | None
     in_options: bool = False  # after `with`: a comma before `name =` belongs to the options
     awaits_for: bool = False  # after `fold`: its `for` may stand on a new line
-
-
-def split_declarations(tokens: list[Token], text: str) -> list[list[Token]]:
-    """Cut at each declaration word that stands where a declaration can begin, whatever brackets are open.
-
-    No statement begins with two names, so `program P` at the start of a line begins a declaration even after a
-    bracket that was never closed: one broken declaration does not spoil the next.
-    """
-    starts = [i for i, token in enumerate(tokens) if token.kind in _MAY_BEGIN and _begins_declaration(
-        tokens, i, token.first_on_line and text[token.start - 1:token.start] in ("", "\n"))]
-    if not starts or starts[0] != 0:
-        starts.insert(0, 0)
-    return [tokens[a:b] for a, b in zip(starts, [*starts[1:], len(tokens)], strict=True) if a < b]
-
-
-def _begins_declaration(tokens: list[Token], i: int, is_first_column: bool) -> bool:
-    token = tokens[i]
-    if i + 1 == len(tokens):
-        return False
-    following = tokens[i + 1]
-    if token.text not in DECLARATION_WORDS:
-        return is_first_column and token.text in FOREIGN_DECLARATIONS and following.kind == "NAME" \
-            and not following.first_on_line
-    names = "TEXT" if token.text in ("use", "test") else "NAME"
-    if following.kind != names or following.first_on_line:
-        return False
-    if i == 0:
-        return True
-    before = tokens[i - 1]
-    if token.first_on_line:
-        return before.kind not in ("->", ":", ",", "=", "|")
-    return before.kind in ("}", "TEXT")
 
 
 def lay_out(tokens: list[Token], source: SourceFile, diagnostics: Diagnostics, end_word: str) -> Chunk:
@@ -89,110 +57,145 @@ class _Layout:
         self.result: list[Token] = []
         self.depths: list[int] = []
         self.stack = [_Bracket(None)]
-        self.is_balanced = True
         self.semicolons: list[Token] = []
         self.suspect: tuple[Token, Token] | None = None  # a `{` and the `}`, further left, that closes it
 
     def run(self) -> Chunk:
         for i, token in enumerate(self.tokens):
-            if not self._step(i, token):
+            if len(self.stack) > MAX_NESTING:
+                self._error("E0022", f"brackets are nested more than {MAX_NESTING} deep", token, "too deep",
+                            "name the inner part with `let`")
+                self._add_broken(token)
                 break
-        if self.is_balanced:
-            self._report_unclosed()
+            self._step(i, token)
+        else:
+            self._check_all_closed()
         self._report_semicolons()
         end = self.tokens[-1].end if self.tokens else 0
         self._add(Token("$END", "", end, end, value=self.end_word))
-        return Chunk(self.result, self.depths, self.is_balanced)
+        return Chunk(self.result, self.depths)
 
-    def _report_unclosed(self) -> None:
-        """Report the brackets left open; of braces, rather the one that by its indentation was not closed."""
-        for bracket in self.stack[1:]:
-            opened = bracket.token
-            assert opened is not None
-            labels: tuple[Label, ...] = ()
-            if self.suspect is not None and opened.kind == "{":
-                opened, closing = self.suspect
-                self.suspect = None
-                labels = (Label(Span(self.source, closing.start, closing.end), "closed by this, further left"),)
-            self._error("E0021", f"`{opened.text}` is never closed", opened, "opened here",
-                        f"add the missing `{_CLOSING[opened.text]}`", labels)
+    def _span(self, token: Token) -> Span:
+        return Span(self.source, token.start, token.end)
+
+    def _error(self, code: str, message: str, token: Token, label: str, fix: str | None = None,
+               labels: tuple[Label, ...] = ()) -> None:
+        self.diagnostics.error(code, message, self._span(token), label, fix=fix, labels=labels)
+
+    def _add(self, token: Token) -> None:
+        self.depths.append(len(self.stack) - 1)
+        self.result.append(token)
+
+    def _add_broken(self, token: Token) -> None:
+        self._add(Token("BROKEN", "", token.start, token.start))
+
+    def _step(self, i: int, token: Token) -> None:
+        kind = token.kind
+        if kind == ";":
+            self.semicolons.append(token)
+            if self.result and self.result[-1].kind in ENDS_OPERAND and self._inside("{"):
+                self._separate(token)
+            return
+        if kind in _ALWAYS_STATEMENT and token.first_on_line:
+            self._leave_unclosed(token)
+        if self.result and self._is_separated(token):
+            self._separate(token)
+        if kind in _CLOSING:
+            self.stack[-1].in_options &= kind not in _ENDS_OPTIONS
+            self._add(token)
+            self.stack.append(_Bracket(token))
+        elif kind in (")", "]", "}"):
+            self._close(token)
+        else:
+            self._keyword(i, token, self.stack[-1])
+
+    def _inside(self, *openings: str) -> bool:
+        top = self.stack[-1].token
+        return top is not None and top.kind in openings
+
+    def _is_separated(self, token: Token) -> bool:
+        before = self.result[-1].kind
+        if not self._inside("{") or (before not in ENDS_OPERAND and before != "PROMPT"):
+            return False
+        if token.kind in _ALWAYS_STATEMENT:
+            return True
+        if before == "PROMPT" or not token.first_on_line or token.kind not in BEGINS_STATEMENT:
+            return False
+        return not (token.kind == "for" and self.stack[-1].awaits_for)
+
+    def _separate(self, token: Token) -> None:
+        self.stack[-1].in_options = self.stack[-1].awaits_for = False
+        self._add(Token("_NL", "", token.start, token.start))
+
+    # ---- brackets
+
+    def _close(self, token: Token) -> None:
+        matching = [i for i in range(1, len(self.stack)) if _CLOSING[self._opening(i).kind] == token.kind]
+        if not matching:
+            self._add_broken(token)
+            if token.kind == "}" or not self._inside("(", "["):
+                self._error("E0023", f"`{token.text}` closes nothing", token, "", "remove it")
+            else:
+                opened = self._opening(-1)
+                self._error("E0024", f"`{opened.text}` is closed by `{token.text}`", token,
+                            f"expected `{_CLOSING[opened.kind]}`", labels=(Label(self._span(opened), "opened here"),))
+                self.stack.pop()
+            return
+        if matching[-1] != len(self.stack) - 1:
+            comes_first = Label(self._span(token), "this comes before its end")
+            self._report_unclosed(self._opening(matching[-1] + 1), comes_first)
+            del self.stack[matching[-1] + 1:]
+            self._add_broken(token)
+        opened = self._opening(-1)
+        self.stack.pop()
+        if self.suspect is None and token.first_on_line and token.kind == "}" \
+                and self._indent(token.start) < self._indent(opened.start):
+            self.suspect = opened, token
+        if self.result[-1].kind == "_NL":
+            self.result.pop()
+            self.depths.pop()
+        self._add(token)
+
+    def _opening(self, index: int) -> Token:
+        token = self.stack[index].token
+        assert token is not None
+        return token
+
+    def _leave_unclosed(self, token: Token) -> None:
+        """A statement begins inside `(` or `[`, so these are unclosed, if there is a body around them."""
+        body = max((i for i in range(1, len(self.stack)) if self._opening(i).kind == "{"), default=None)
+        if body is not None and body + 1 < len(self.stack):
+            self._report_unclosed(self._opening(body + 1), Label(self._span(token), "the next statement begins here"))
+            del self.stack[body + 1:]
+            self._add_broken(token)
+            self._separate(token)
+
+    def _check_all_closed(self) -> None:
+        """Report what is open at the end: rather the `{` that by its indentation was not closed."""
+        last = self.tokens[-1] if self.tokens else None
+        if len(self.stack) == 1 or last is None:
+            return
+        if last.kind == "PROMPT" and not last.text.endswith('"""', 3):
+            pass  # the prompt that is not closed has swallowed the rest
+        elif self.suspect is not None and self._inside("{"):
+            opened, closing = self.suspect
+            self._report_unclosed(opened, Label(self._span(closing), "closed by this, further left"))
+        else:
+            others = [Label(self._span(self._opening(i)), "open, too") for i in range(1, len(self.stack) - 1)]
+            self._report_unclosed(self._opening(-1), *others[-2:])
+        self.stack = self.stack[:1]
+        self._add_broken(last)
+
+    def _report_unclosed(self, opened: Token, *labels: Label) -> None:
+        self._error("E0021", f"`{opened.text}` is never closed", opened, "opened here",
+                    f"add the missing `{_CLOSING[opened.kind]}`", labels)
 
     def _indent(self, offset: int) -> int:
         """White space before the first character of the line of `offset`."""
         line = self.source.line_text(self.source.line_column(offset)[0])
         return len(line) - len(line.lstrip())
 
-    def _error(self, code: str, message: str, token: Token, label: str, fix: str | None = None,
-               labels: tuple[Label, ...] = ()) -> None:
-        self.is_balanced = False
-        self.diagnostics.error(code, message, Span(self.source, token.start, token.end), label, fix=fix, labels=labels)
-
-    def _add(self, token: Token) -> None:
-        self.depths.append(len(self.stack) - 1)
-        self.result.append(token)
-
-    def _step(self, i: int, token: Token) -> bool:
-        """Handle one token; False stops."""
-        kind = token.kind
-        top = self.stack[-1]
-        if kind == ";":
-            self.semicolons.append(token)
-            self._separate(token, at_semicolon=True)
-            return True
-        if self.result and self._is_separated(token, top):
-            self._separate(token)
-        if kind in _CLOSING:
-            if len(self.stack) > MAX_NESTING:
-                self._error("E0022", f"brackets are nested more than {MAX_NESTING} deep", token, "one too many",
-                            "name the inner part with `let`")
-                return False
-            top.in_options &= kind not in _ENDS_OPTIONS
-            self._add(token)
-            self.stack.append(_Bracket(token))
-            return True
-        if kind in (")", "]", "}"):
-            return self._close(token)
-        self._keyword(i, token, top)
-        return True
-
-    def _is_separated(self, token: Token, top: _Bracket) -> bool:
-        before = self.result[-1]
-        if top.token is None or top.token.kind != "{" or before.kind not in ENDS_OPERAND:
-            return False
-        if token.kind in _ALWAYS_STATEMENT:
-            return True
-        if not token.first_on_line or token.kind not in BEGINS_STATEMENT:
-            return False
-        return not (token.kind == "for" and top.awaits_for)
-
-    def _separate(self, token: Token, at_semicolon: bool = False) -> None:
-        """Put a separator before `token`; a `;` is one where a statement can end, and nothing elsewhere."""
-        top = self.stack[-1]
-        if at_semicolon and (not self.result or self.result[-1].kind not in ENDS_OPERAND or top.token is None
-                             or top.token.kind != "{"):
-            return
-        top.in_options = top.awaits_for = False
-        self._add(Token("_NL", "", token.start, token.start))
-
-    def _close(self, token: Token) -> bool:
-        top = self.stack[-1]
-        if top.token is not None and _CLOSING[top.token.kind] == token.kind:
-            self.stack.pop()
-            if self.suspect is None and token.first_on_line and token.kind == "}" \
-                    and self._indent(token.start) < self._indent(top.token.start):
-                self.suspect = top.token, token
-            if self.result[-1].kind == "_NL":
-                self.result.pop()
-                self.depths.pop()
-            self._add(token)
-            return True
-        if top.token is None:
-            self._error("E0023", f"`{token.text}` closes nothing", token, "no bracket is open here", "remove it")
-        else:
-            opened = Label(Span(self.source, top.token.start, top.token.end), "opened here")
-            self._error("E0024", f"`{top.token.text}` is closed by `{token.text}`", token,
-                        f"expected `{_CLOSING[top.token.kind]}`", labels=(opened,))
-        return False
+    # ---- words that only their neighbours make keywords
 
     def _keyword(self, i: int, token: Token, top: _Bracket) -> None:
         kind = token.kind
@@ -211,7 +214,7 @@ class _Layout:
             else:
                 top.in_options = False
         elif kind == "NAME" and following is not None:
-            if token.text == "unordered" and following.kind == "for":
+            if token.text == "unordered" and following.kind == "for" and not self._is_variable(i, top):
                 token.kind = "unordered"
             elif token.text == "assert" and self._is_assertion(following):
                 token.kind = "assert"
@@ -223,6 +226,22 @@ class _Layout:
             return False
         second = self.tokens[i + 2]
         return second.kind == "=" or (self.tokens[i + 1].text == "engine" and second.kind == "NAME")
+
+    def _is_variable(self, i: int, top: _Bracket) -> bool:
+        """Whether the `unordered` at `i` is a variable: the seed of a `fold`, or in a comprehension, without a body."""
+        if top.awaits_for or top.token is None or top.token.kind != "[":
+            return top.awaits_for
+        depth = 0
+        for token in self.tokens[i:]:
+            if token.kind in _CLOSING:
+                if depth == 0 and token.kind == "{":
+                    return False
+                depth += 1
+            elif token.kind in (")", "]", "}"):
+                depth -= 1
+                if depth < 0:
+                    break
+        return True
 
     def _is_assertion(self, following: Token) -> bool:
         """Whether `assert`, first in its statement, stands before an expression."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from ..ir.diagnostics import Diagnostics
 from ..ir.source import SourceFile
 from . import ast
+from .declaration_split import split_declarations
 from .lalr_parser import LalrParser
-from .layout import lay_out, split_declarations
+from .layout import lay_out
 from .lexer import Lexer
 from .source_reader import read_source
 from .template import parse_template
@@ -31,10 +32,9 @@ def parse_source(source: SourceFile, diagnostics: Diagnostics) -> ast.File | Non
     for number, tokens in enumerate(groups):
         is_last = number + 1 == len(groups)
         chunk = lay_out(tokens, source, found, "the end of the file" if is_last else f"`{groups[number + 1][0].text}`")
-        if chunk.is_balanced:
-            declaration = LalrParser(source, found, chunk).parse("declaration")
-            if declaration is not None:
-                declarations.append(declaration)
+        declaration = LalrParser(source, found, chunk).parse("declaration")
+        if declaration is not None:
+            declarations.append(declaration)
     diagnostics.items += sorted(found, key=lambda d: d.primary.span.start if d.primary else 0)
     if found.has_errors:
         return None

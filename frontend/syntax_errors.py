@@ -35,8 +35,10 @@ def report_syntax_error(source: SourceFile, diagnostics: Diagnostics, table: Gra
     if before is not None and before.kind == "_NL":
         before = None
     accepted = accepted_kinds(table, states)
-    end_word = tokens[-1].value if tokens[-1].value else "the end of the declaration"
-    wanted = describe(accepted, end_word)
+    in_tag = tokens[-1].value == "`}}`"
+    wanted = describe(accepted, "`}}`" if in_tag else "the end of the declaration")
+    if accepted == {"NAME"} and before is not None and before.kind in (":", "["):
+        wanted = "a type"
     after = f" after {_shown(before)}" if before is not None else ""
     if before is not None and (token.first_on_line or token.kind in ("_NL", "$END")):
         span, label = Span(source, before.end, before.end + 1), ""
@@ -79,6 +81,8 @@ def describe(accepted: frozenset[str], end_word: str) -> str:
         rest -= _CONTINUES_EXPRESSION
         if "_NL" in rest:
             rest = frozenset(("_NL",))
+        elif "," in rest:
+            rest -= {"="}
     else:
         # `?` after a type, `(` beside a name in `for (a, b)`: possible, but not what was left out.
         shorter = rest - _CONTINUES_TYPE - ({"_NL"} if "," in rest else set())

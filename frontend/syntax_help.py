@@ -67,6 +67,8 @@ def _after_expression(tokens: Sequence[Token], position: int, accepted: frozense
             return "a named argument is written `name = value`"
     if kind in ("?", "if"):
         return _CONDITIONAL
+    if kind == "**":
+        return "there is no power operator"
     if kind == "..":
         return "a slice is written `xs[a:b]`, numbers in a row `range(a, b)`"
     if kind == "=>":
@@ -87,10 +89,16 @@ def _elsewhere(tokens: Sequence[Token], position: int, accepted: frozenset[str])
         return f"`{token.text}` is reserved: choose another name, as `{token.text}_`"
     if kind == "PROMPT" and "TEXT" in accepted:
         return 'a prompt stands only in a `semantic` body; write `"…"`, with `\\n` for a line break'
-    if kind == "*" and before is not None and before.kind == "*":
-        return "there is no power operator"
+    if kind == "," and accepted == {":", "="}:
+        return "names in a `let` stand in parentheses: `let (a, b) = …`"
+    if accepted == {"TEXT"}:
+        return 'write it in quotes: `"…"`'
+    if kind in ("->", ":", "=") and "=>" in accepted:
+        return "write `pattern => value`"
     if before is not None and before.kind == "+" and kind in ("=", "+"):
         return "values never change: name a new one with `let`, or carry one through a `fold` or `loop`"
+    if accepted == {"="} and before is not None:
+        return f"give it a value: `{before.text} = …`"
     if accepted == {"else"}:
         return "an `if` whose value is used needs an `else`"
     if accepted <= {":", ".", "?"} and ":" in accepted and before is not None:

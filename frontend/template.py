@@ -162,7 +162,7 @@ class _TagReader:
 
     def _parse(self, tokens: list[Token], start_symbol: str) -> Any:
         chunk = lay_out(tokens, self.source, self.diagnostics, "`}}`")
-        return LalrParser(self.source, self.diagnostics, chunk).parse(start_symbol) if chunk.is_balanced else None
+        return LalrParser(self.source, self.diagnostics, chunk).parse(start_symbol)
 
 
 # ---- lines

@@ -8,7 +8,6 @@ import os
 from pathlib import Path
 
 import pytest
-
 from semlang.frontend.parser import parse_file
 from semlang.ir.diagnostics import Diagnostics
 from semlang.ir.render_diagnostics import render_all
