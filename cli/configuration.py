@@ -44,7 +44,7 @@ def find(program: str, named: str | None) -> Configuration:
     if named is not None:
         return read(Path(named))
     beside = Path(program).parent / NAME
-    return read(beside) if program != "-" and beside.is_file() else Configuration()
+    return read(beside) if program != "-" and os.path.isfile(beside) else Configuration()
 
 
 def read(path: Path) -> Configuration:
@@ -73,5 +73,5 @@ def read(path: Path) -> Configuration:
 
 def beside(path: Path, model: str) -> str:
     """A model directory relative to the configuration file, or the identifier as it is."""
-    directory = path.parent / os.path.expanduser(model)
-    return str(directory) if directory.is_dir() else model
+    directory = str(path.parent / os.path.expanduser(model))
+    return directory if os.path.isdir(directory) else model

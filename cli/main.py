@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
+from io import TextIOWrapper
 
 from ..ir.diagnostics import InputError
 from . import messages
@@ -41,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; `argv` without the program's name, `sys.argv` unless given. Gives the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     messages.use_color("--no-color" not in arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # whatever the locale; paths may hold bytes that are no UTF-8
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         code = dispatch(arguments)
         sys.stdout.flush()

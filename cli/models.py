@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 
 from ..ir.core import Module, Op, Root, Table, Word, walk
 from ..ir.diagnostics import InputError
@@ -69,7 +68,7 @@ def read_flags(values: list[str]) -> dict[str, str]:
     models: dict[str, str] = {}
     for value in values:
         alias, separator, model = value.partition("=")
-        if not separator or not alias.isidentifier() or Path(value).is_dir():
+        if not separator or not alias.isidentifier() or os.path.isdir(value):
             alias, model = DEFAULT, value
         if not model:
             raise InputError.of(MODEL, f"`--model {value}` names no model")

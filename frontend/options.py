@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -39,7 +40,9 @@ def _texts(value: Literal) -> str | None:
 def _regex(value: Literal) -> str | None:
     assert isinstance(value, str)
     try:
-        re.compile(value)
+        with warnings.catch_warnings():  # of what a later Python may read differently
+            warnings.simplefilter("ignore")
+            re.compile(value)
     except re.error as error:
         return f"it is not a regular expression: {error}"
     return None

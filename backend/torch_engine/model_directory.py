@@ -27,11 +27,11 @@ def model_directory(model: str) -> Path:
     Raises ModelLoadError when there is no such model, or none that the hub lets us have.
     """
     path = Path(model)
-    if path.is_dir():
+    if os.path.isdir(model):  # unlike Path.is_dir, false for names that no file can have
         if not (path / "config.json").is_file():
             raise ModelLoadError(f"{model} has no config.json, so it is no model directory")
         return path
-    if path.exists():
+    if os.path.exists(model):
         raise ModelLoadError(f"{model} is a file; name the directory that holds config.json and the weights")
     if not model or path.is_absolute() or model.startswith((".", "~")) or len(path.parts) > 2:
         raise ModelLoadError(f"there is no directory {model or 'with an empty name'}")
