@@ -22,7 +22,7 @@ from .programs import lower_program
 from .prompts import lower_semantic
 from .source_reader import Read, read_bytes
 from .symbols import FileScope, FunctionSymbol, ModelSymbol, ProgramSymbol, SemanticSymbol
-from .test_blocks import Assertion, LoweredTest, lower_test
+from .test_blocks import Assertion, LoweredTest, lower_test, report_same_names
 
 __all__ = ["Assertion", "CheckResult", "CheckedProgram", "CompiledTests", "CompiledUnit", "TestUnit", "check_file",
            "check_path", "compile_file", "compile_tests"]
@@ -174,6 +174,7 @@ def _check(path: str, diagnostics: Diagnostics, read: Read) -> CheckedProgram | 
             lowered[symbol] = lower_program(symbol, diagnostics)
     main = scopes[loaded.main.source.path]
     blocks = [d for d in loaded.main.declarations if isinstance(d, ast.TestDecl)]
+    report_same_names(blocks, diagnostics)
     tests = tuple(lower_test(node, main, number, diagnostics) for number, node in enumerate(blocks, 1))
     return CheckedProgram(loaded, tuple(scopes.values()), lowered, tests)
 

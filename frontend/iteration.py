@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 from ..ir.core import Value
 from ..ir.source import Span
-from ..ir.types import INT, TEXT, List, Map, Type, strip_bounds
+from ..ir.types import INT, TEXT, List, Map, Option, Type, strip_bounds
 from . import ast
 from .body import Body
+from .coercion import none_remedy
 from .inference import UNKNOWN, Unknown, Variable, describe
 from .symbols import FunctionSymbol
 from .terms import Term
@@ -95,5 +96,5 @@ def _over_value(body: Body, target: ast.Target, term: Term, span: Span) -> Itera
         case _:
             remedies = {"text": "iterate over its `words(…)` or `lines(…)`", "int": "iterate over `range(…)`"}
             body.error("E0605", f"a value of type {describe(term.type)} cannot be iterated over", span,
-                       fix=remedies.get(describe(term.type)))
+                       fix=none_remedy(span) if isinstance(term.type, Option) else remedies.get(describe(term.type)))
     return Iteration([Value(UNKNOWN)], [UNKNOWN], target, [0] * count)

@@ -198,6 +198,8 @@ class _Lowering:
             if constants[0] is None:
                 some = builder.pure("is_some", [self.subject], BOOL, span)
                 return builder.pure("not", [some], BOOL, span)
+            if isinstance(self.type, Bool):
+                return self.subject if constants[0] is True else builder.pure("not", [self.subject], BOOL, span)
             return builder.pure("eq", [self.subject, self._constant(constants[0], span)], BOOL, span)
         values = [self._constant(c, span) for c in constants]
         listed = builder.pure("list", values, List(self.type), span)

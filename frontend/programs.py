@@ -61,6 +61,7 @@ def _statements(body: Body, symbol: ProgramSymbol, declaration: ast.ProgramDecl)
 def _return(body: Body, symbol: ProgramSymbol, node: ast.Return) -> None:
     """`return` is positional: one value for each output, or one that holds them all."""
     outputs = symbol.outputs
+    _check_objectives(body, node)
     if len(node.values) == 1 and len(outputs) > 1:
         values, objectives = _unpacked(body, symbol, node), [node.values[0].objective] * len(outputs)
     elif len(node.values) != len(outputs):
@@ -106,6 +107,13 @@ def _emit_return(body: Body, symbol: ProgramSymbol, values: list[Value], objecti
         "sem.return", [*values, *([effect] if effect is not None else [])], [], span,
         attributes={"names": tuple(o.name for o in symbol.outputs[: len(values)]),
                     "objective": tuple(map(_objective, objectives))})
+
+
+def _check_objectives(body: Body, node: ast.Return) -> None:
+    for returned in node.values:
+        objective = returned.objective
+        if objective is not None and objective.seconds is not None and objective.seconds <= 0:
+            body.error("E0614", "a deadline is longer than no time", objective.span, fix="write `@ deadline(2s)`")
 
 
 def _objective(objective: ast.Objective | None) -> Word:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..ir.core import Literal, Op, Region, Symbol, Value, Word
-from ..ir.diagnostics import Diagnostics
+from ..ir.diagnostics import Diagnostics, Label
 from ..ir.source import Location, Span
 from ..ir.types import BOOL, EFFECT, Prompt, contains
 from . import ast
@@ -45,6 +46,16 @@ class LoweredTest:
     engine: str | None
     """What `with engine …` says."""
     callees: tuple[FunctionSymbol, ...]
+
+
+def report_same_names(blocks: Sequence[ast.TestDecl], diagnostics: Diagnostics) -> None:
+    """The tests of a file have different names."""
+    seen: dict[str, Span] = {}
+    for node in blocks:
+        if node.name in seen:
+            diagnostics.error("E0901", f"there are two tests \"{node.name}\"", _first_line(node.span),
+                              labels=[Label(_first_line(seen[node.name]), "the first one")], fix="rename one of them")
+        seen[node.name] = node.span
 
 
 def lower_test(node: ast.TestDecl, scope: FileScope, number: int, diagnostics: Diagnostics) -> LoweredTest:
