@@ -46,7 +46,8 @@ def resolve_models(root: Op, uses: Sequence[ModelUse]) -> None:
         if others:
             names = " or ".join(f"`{m}`" if m else "the default model" for m in sorted(others))
             errors.append(Diagnostic(
-                "E0938", f"{use.location}: `{use.callee}` runs on `{use.model}`, but its chat belongs to {names}", notes=("a chat is a context of one model; others cannot continue it",)))
+                "E0938", f"{use.location}: `{use.callee}` runs on `{use.model}`, but its chat belongs to {names}",
+                notes=("a chat is a context of one model; others cannot continue it",)))
     if errors:
         raise InputError(errors)
 

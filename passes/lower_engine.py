@@ -61,13 +61,17 @@ class LowerEngine(Pass):
         """Lower every operation and every type."""
         uses = use_counts(module.ops)
         early = EarlyValues(module) if self.join else None
-        appends = sum(_lower_region(region, uses, early) for region in regions_of(module.ops))
+        starts = {op.result: op for op in walk(module.ops) if op.name == "prompt.start"}
+        appends = sum(_lower_region(region, starts, uses, early) for region in regions_of(module.ops))
+        unused = {op for op in starts.values() if uses.get(op.result, 0) == 0}
+        for region in regions_of(module.ops) if unused else []:
+            region.ops = [op for op in region.ops if op not in unused]
         _lower_types(module.ops)
         fills = sum(op.name == "engine.fill" for op in walk(module.ops))
         return Report(f"{appends} starts, appends and roles became {fills} fills", {"appends": appends, "fills": fills})
 
 
-def _lower_region(region: Region, uses: dict[Value, int], early: EarlyValues | None) -> int:
+def _lower_region(region: Region, starts: dict[Value, Op], uses: dict[Value, int], early: EarlyValues | None) -> int:
     """Lower the operations of one region; how many of them became (parts of) fills."""
     lowered: list[Op] = []
     fills: dict[Value, Op] = {}
@@ -78,7 +82,7 @@ def _lower_region(region: Region, uses: dict[Value, int], early: EarlyValues | N
             op.name = "engine.generate"
         elif op.name in ("prompt.start", "prompt.append", "prompt.role"):
             count += 1
-            _lower_to_fill(op)
+            _lower_to_fill(op, starts, uses)
             before = fills.get(op.args[0]) if isinstance(op.args[0], Value) else None
             if before is not None and early is not None and _may_join(before, op, uses, early):
                 _join(before, op)
@@ -89,13 +93,19 @@ def _lower_region(region: Region, uses: dict[Value, int], early: EarlyValues | N
     return count
 
 
-def _lower_to_fill(op: Op) -> None:
+def _lower_to_fill(op: Op, starts: dict[Value, Op], uses: dict[Value, int]) -> None:
+    """A fill of at most one piece. What continues an empty prompt, wherever that was made, starts at the root."""
     attributes: dict[str, Literal] = {}
+    start = starts.get(op.args[0]) if op.args and isinstance(op.args[0], Value) else None
+    if start is not None:
+        uses[start.result] -= 1
+        op.args[0] = Root()
+    source = op if op.name == "prompt.start" else start
+    if source is not None and "model" in source.attributes:
+        attributes["model"] = source.attributes["model"]
     match op.name:
         case "prompt.start":
             op.args = [Root()]
-            if "model" in op.attributes:
-                attributes["model"] = op.attributes["model"]
         case "prompt.append":
             if op.attributes.get("space"):
                 attributes["spaced"] = (0,)

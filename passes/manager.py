@@ -31,6 +31,7 @@ A pass changes the module in place (to replace everything, assign `module.ops`) 
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -114,7 +115,7 @@ def run_pipeline(module: Module, passes: Sequence[Pass], target: Target,
     """
     _check_allowed(passes, options)
     run = _Run(module, list(passes), target, options, stream or sys.stderr)
-    with _deep_recursion():
+    with _deep_recursion(), _without_collection():
         return run.run()
 
 
@@ -144,6 +145,18 @@ def _deep_recursion() -> Iterator[None]:
         yield
     finally:
         sys.setrecursionlimit(limit)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """No cyclic garbage collection: it would look through millions of live operations again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @dataclass
