@@ -13,7 +13,7 @@ from .builtins import arithmetic, conversions, lists, records, texts
 from .builtins.base import EvaluationError, OperandMismatch, PureContext, PureFunction, Strictness
 from .builtins.records import outcome_type
 from .core import Literal
-from .types import Type
+from .types import Type, strip_bounds
 from .values import Failure, RuntimeValue, first_failure
 
 __all__ = ["FUNCTIONS", "EvaluationError", "OperandMismatch", "PureContext", "PureFunction", "Strictness", "evaluate",
@@ -55,4 +55,5 @@ def result_type(name: str, operand_types: Sequence[Type], attributes: Mapping[st
     if len(operand_types) < low or (high is not None and len(operand_types) > high):
         count = str(low) if high == low else f"{low} or more" if high is None else f"{low} to {high}"
         raise OperandMismatch(f"takes {count} operands, not {len(operand_types)}")
-    return function.result_type(operand_types, attributes)
+    type = function.result_type(operand_types, attributes)
+    return None if type is None else strip_bounds(type)

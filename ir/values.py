@@ -65,8 +65,8 @@ def constant_value(literal: Literal, type: Type) -> RuntimeValue:
             return {k: constant_value(v, element) for k, v in entries}
         case Record(_, fields), Table(entries):
             given = dict(entries)
-            if list(given) != [f.name for f in fields]:
-                raise ValueError(f"the fields of {type} are, in this order: {', '.join(f.name for f in fields)}")
+            if given.keys() != {f.name for f in fields}:
+                raise ValueError(f"the fields of {type} are {', '.join(f.name for f in fields)}")
             return {f.name: constant_value(given[f.name], f.type) for f in fields}
         case Enum(_, members), str() | Word(_, ()):
             name = literal.name if isinstance(literal, Word) else literal

@@ -16,7 +16,8 @@ from .base import Pass
 from .registry import pass_class
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
-_VALUE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|\[[^\]]*\]|[^,{}"\s]+')
+_STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
+_VALUE = re.compile(rf'{_STRING}|\[(?:[^\]"]|{_STRING})*\]|[^,{{}}\[\]"\s]+')
 _SPACE = re.compile(r"\s*")
 
 
@@ -48,7 +49,7 @@ def make_pass(cls: type[Pass], options: Mapping[str, str]) -> Pass:
     """A pass from options as text, by kebab-case name; InputError for what it does not have or take."""
     source = SourceFile("options", ",".join(f"{k}={v}" for k, v in options.items()))
     span = Span(source, 0, len(source.text))
-    return cls(**{k.replace("-", "_"): _convert(cls, k, v, span) for k, v in options.items()})
+    return cls(**{k.replace("-", "_"): _convert(cls, k, v, span, span) for k, v in options.items()})
 
 
 def option_types(cls: type[Pass]) -> dict[str, str]:
@@ -95,7 +96,7 @@ class _PipelineParser:
                 if self._peek() == "=":
                     self._expect("=")
                     value, value_span = self._match(_VALUE, f"a value for `{key}`")
-                options[key.replace("-", "_")] = _convert(cls, key, value, value_span)
+                options[key.replace("-", "_")] = _convert(cls, key, value, key_span, value_span)
                 if self._peek() != "}":
                     self._expect(",")
             self._expect("}")
@@ -129,13 +130,13 @@ class _PipelineParser:
                              Span(self._source, self._at, self._at + 1))
 
 
-def _convert(cls: type[Pass], key: str, text: str, span: Span) -> object:
+def _convert(cls: type[Pass], key: str, text: str, key_span: Span, span: Span) -> object:
     """The value of the option `key` of `cls` that `text` spells."""
     hints = typing.get_type_hints(cls)
     known = {f.name.replace("_", "-"): hints[f.name] for f in dataclasses.fields(cls)}
     if key not in known:
         near = difflib.get_close_matches(key, known, 1)
-        raise InputError.of("E0922", f"the pass `{cls.name}` has no option `{key}`", span, fix=(
+        raise InputError.of("E0922", f"the pass `{cls.name}` has no option `{key}`", key_span, fix=(
             f"did you mean `{near[0]}`?" if near else
             "its options are " + ", ".join(known) if known else "it has no options"))
     value: object = text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 
 from ..core import Literal
 from ..types import BOOL, FLOAT, INT, Bool, Int, List, Text, Type, strip_bounds
@@ -82,11 +83,20 @@ def _range(args: Operands, context: PureContext) -> RuntimeValue:
 
 def _sum(args: Operands, context: PureContext) -> RuntimeValue:
     if context.result_type == FLOAT:
-        try:
-            return checked(math.fsum(args[0]))  # exactly rounded: no order of addition to depend on
-        except OverflowError:
-            raise EvaluationError("the result is beyond the range of floats") from None
+        return _sum_of_floats(args[0])
     return checked(sum(args[0]))
+
+
+def _sum_of_floats(values: Sequence[float]) -> float:
+    """Rounded once, so that there is no order of addition to depend on."""
+    try:
+        return math.fsum(values)
+    except OverflowError:  # a partial sum left the range; the whole may lie within
+        pass
+    try:
+        return float(sum(map(Fraction, values)))
+    except OverflowError:
+        raise EvaluationError("the result is beyond the range of floats") from None
 
 
 def _sum_type(types: Sequence[Type], attributes: Mapping[str, Literal]) -> Type:

@@ -96,7 +96,7 @@ FUNCTIONS = (
     PureFunction("values", "for k, v in m", "The values of a map, in the order of their sorted keys.", (1, 1),
                  lambda t, a: List(strip_bounds(_map_of(t[0]).element)), lambda a, c: [a[0][k] for k in sorted(a[0])],
                  SHALLOW),
-    PureFunction("some", "a `T` where a `T?` is wanted", "The value as one that might have been none.", (1, 1),
+    PureFunction("some", "a T where a T? is wanted", "The value as one that might have been none.", (1, 1),
                  lambda t, a: option(strip_bounds(t[0])), lambda a, c: a[0], SHALLOW),
     PureFunction("is_some", "x != none", "Whether an option holds a value.", (1, 1), always(BOOL, Option),
                  lambda a, c: a[0] is not None, SHALLOW),

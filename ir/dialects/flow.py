@@ -38,7 +38,8 @@ DEFINITIONS = (
         "flow.fold", "Carries values over the elements of lists, in order; the seeds when there are none.",
         "lists…, carried…", "carried…", REGION, EVERY_LEVEL,
         (AttributeDefinition("lists", "int", "number of lists (1 unless given)"),
-         AttributeDefinition("unordered", "bool", "the order of a prompt's pieces does not matter", merge=False), STREAM),
+         AttributeDefinition("unordered", "bool", "the order of a prompt's pieces does not matter", merge=False),
+         STREAM),
         regions=True, check=checks.check_fold),
     OpDefinition(
         "flow.if", "One of two branches; a failed condition fails the results and runs neither.",

@@ -18,9 +18,9 @@ TEXTS = [
     for part in path.read_text(encoding="utf-8").split("// -----\n")
 ]
 TOKENS = [
-    "%a", "%0", "@f", '@"odd \\u00e9"', "flow.const", "engine.root", "(", ")", "{", "}", "[", "]", "<", ">", "|", ",", ":",
-    "=", "!", "..", '"text"', "1", "-2.5e3", "else", "do", "loc", "tokens", "scaffold", "text", "int", "list", "record",
-    "true", "word", "// comment\n", "sem.program(@P) {", "sem.return()",
+    "%a", "%0", "@f", '@"odd \\u00e9"', "flow.const", "engine.root", "(", ")", "{", "}", "[", "]", "<", ">", "|", ",",
+    ":", "=", "!", "..", '"text"', "1", "-2.5e3", "else", "do", "loc", "tokens", "scaffold", "text", "int", "list",
+    "record", "true", "word", "// comment\n", "sem.program(@P) {", "sem.return()",
 ]
 
 

@@ -53,6 +53,7 @@ def test_file(path: Path) -> None:
 
 def test_a_check_can_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "wrong.sir"
-    path.write_text('// RUN: semc opt %s | filecheck %s\n// CHECK: prompt.start\nsem.program(@P) { sem.return() {names = []} }\n')
+    head = "// RUN: semc opt %s | filecheck %s\n// CHECK: prompt.start\n"
+    path.write_text(head + "sem.program(@P) { sem.return() {names = []} }\n")
     with pytest.raises(AssertionError):
         test_file(path)
