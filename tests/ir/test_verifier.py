@@ -103,8 +103,8 @@ def test_the_operation_is_shown_in_place() -> None:
         verify(module)
     lines = str(error.value).splitlines()
     assert lines[0] == "m.sir:22:3: this is no constant of type int: the literal is no int"
-    assert lines[6:8] == ['      22 |   %bad = flow.const("a") : int', "         |   ^ this is no constant of type int: the "
-                          "literal is no int"]
+    assert lines[6] == '      22 |   %bad = flow.const("a") : int'
+    assert lines[7] == "         |   ^ this is no constant of type int: the literal is no int"
     assert lines[1].endswith("%c15 = flow.const(15) : int") and lines[-1].endswith("%d4 = flow.const(4) : int")
     assert len(lines) == 13
 
