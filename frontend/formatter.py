@@ -12,6 +12,16 @@ from collections.abc import Callable, Sequence
 
 from ..ir.diagnostics import Diagnostics
 from ..ir.source import SourceFile
+from .concrete_tree import (
+    CLOSING,
+    ConcreteNode,
+    Tree,
+    first_token,
+    is_token,
+    last_token,
+    needs_space,
+    split_at_commas,
+)
 from .declaration_split import split_declarations
 from .document import (
     BLANK_LINE,
@@ -29,23 +39,21 @@ from .document import (
     trailing_comment,
     when_broken,
 )
-from .lalr_parser import ConcreteNode, LalrParser
+from .lalr_parser import LalrParser
 from .layout import lay_out
 from .lexer import Lexer
 from .parser import parse_source
-from .tokens import RESERVED_WORDS, Token
+from .tokens import Token
 from .trivia import Trivia, attach_trivia
 
 LINE_WIDTH = 120
 _SPACE = text(" ")
-_Tree = ConcreteNode | Token
 
 _LISTS = frozenset(("parameters", "arguments", "names", "types", "host_options", "named_bounds", "outputs"))
 """Rules that are nothing but elements and commas, inside brackets of their parent."""
 _BRACED = {"enum_members": True, "fields": True, "arms": True, "prompt_parts": False}
 """Rules inside braces, one element a line: whether commas separate the elements."""
 _NO_TRAILING_COMMA = frozenset(("parenthesised", "index", "returned", "range_bounds", "upper_bound"))
-_CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
 def format_source(source: SourceFile, diagnostics: Diagnostics) -> str | None:
@@ -57,12 +65,20 @@ def format_source(source: SourceFile, diagnostics: Diagnostics) -> str | None:
     lexer.run()
     trivia, final = attach_trivia(source.text, lexer.tokens, lexer.comments)
     formatter = _Formatter(source.text, trivia)
-    items: list[_Tree] = []
+    items: list[Tree] = []
     for tokens in split_declarations(lexer.tokens, source.text):
         chunk = lay_out(tokens, source, ignored, "")
         items.append(LalrParser(source, ignored, chunk, is_concrete=True).parse("declaration"))
     body = formatter.lines(items)
     return print_document(concat(body, formatter.own_line_comments(final, not items)), LINE_WIDTH)
+
+
+_LEVELS = {"or": 1, "and": 2, "??": 3, "+": 4, "-": 4}
+
+
+def _level(node: ConcreteNode) -> int:
+    operator = node.children[1]
+    return _LEVELS.get(operator.kind, 5) if isinstance(operator, Token) else 0
 
 
 class _Formatter:
@@ -107,14 +123,14 @@ class _Formatter:
             parts += [text(comment), FRESH_LINE]
         return concat(*parts)
 
-    def show(self, tree: _Tree) -> Document:
+    def show(self, tree: Tree) -> Document:
         """The document of any part of the tree; comments before it stand outside of its groups."""
         comments = self.comments_before(first_token(tree))
         if isinstance(tree, Token):
             return concat(comments, self.token(tree))
         return concat(comments, self.rules.get(tree.name, self.sequence)(tree))
 
-    def lines(self, items: Sequence[_Tree]) -> Document:
+    def lines(self, items: Sequence[Tree]) -> Document:
         """Items on lines of their own, with the empty lines that stand between them."""
         parts: list[Document] = []
         for item in items:
@@ -134,10 +150,11 @@ class _Formatter:
         while position < len(children):
             child = children[position]
             before = children[position - 1] if position else None
-            if before is not None and _needs_space(before, child):
+            if before is not None and needs_space(before, child):
                 parts.append(_SPACE)
-            if isinstance(child, Token) and child.kind in _CLOSING:
-                close = next(i for i in range(position + 1, len(children)) if _is_token(children[i], child.kind))
+            if isinstance(child, Token) and child.kind in CLOSING:
+                closing = CLOSING[child.kind]
+                close = next(i for i in range(position + 1, len(children)) if is_token(children[i], closing))
                 parts.append(self.brackets(children[position:close + 1], node.name))
                 position = close
             else:
@@ -145,7 +162,7 @@ class _Formatter:
             position += 1
         return concat(*parts)
 
-    def brackets(self, children: Sequence[_Tree], owner: str) -> Document:
+    def brackets(self, children: Sequence[Tree], owner: str) -> Document:
         """`( … )`, `[ … ]` or `{ … }` around elements; the first and last child are the brackets."""
         opening, *inner, closing = children
         assert isinstance(opening, Token) and isinstance(closing, Token)
@@ -153,7 +170,7 @@ class _Formatter:
             return group(self.braces(children))
         if len(inner) == 1 and isinstance(inner[0], ConcreteNode) and inner[0].name in _LISTS:
             owner, inner = inner[0].name, inner[0].children
-        elements, has_trailing_comma = _split_at_commas(inner)
+        elements, has_trailing_comma = split_at_commas(inner)
         takes_comma = owner not in _NO_TRAILING_COMMA
         is_single = owner == "tuple_expr" and len(elements) == 1
         last = inner[-1] if has_trailing_comma else None
@@ -196,15 +213,15 @@ class _Formatter:
 
     # ---- bodies in braces
 
-    def braces(self, children: Sequence[_Tree]) -> Document:
+    def braces(self, children: Sequence[Tree]) -> Document:
         """`{ … }` around members, fields, arms or prompt parts."""
         opening, *inner, closing = children
         assert isinstance(opening, Token) and isinstance(closing, Token)
         has_commas = True
         if len(inner) == 1 and isinstance(inner[0], ConcreteNode) and inner[0].name in _BRACED:
             has_commas, inner = _BRACED[inner[0].name], inner[0].children
-        items = [child for child in inner if not _is_token(child, ",", "_NL")]
-        commas = {id(inner[i - 1]): child for i, child in enumerate(inner) if _is_token(child, ",")}
+        items = [child for child in inner if not is_token(child, ",", "_NL")]
+        commas = {id(inner[i - 1]): child for i, child in enumerate(inner) if is_token(child, ",")}
         parts: list[Document] = []
         for number, item in enumerate(items):
             if number:
@@ -222,7 +239,7 @@ class _Formatter:
         """`{ … }` around statements; its lines belong to the group around it."""
         opening, *inner, closing = node.children
         assert isinstance(opening, Token) and isinstance(closing, Token)
-        statements = [child for child in inner if not _is_token(child, "_NL")]
+        statements = [child for child in inner if not is_token(child, "_NL")]
         is_open = self._ends_line(opening) or len(statements) > 1
         return self._body(opening, [self.lines(statements)] if statements else [], closing, is_open)
 
@@ -243,7 +260,7 @@ class _Formatter:
     def if_chain(self, node: ConcreteNode) -> Document:
         """`if … { } else if … { } else { }`: all bodies on one line, or none."""
         parts: list[Document] = []
-        rest: list[_Tree] = list(node.children)
+        rest: list[Tree] = list(node.children)
         while rest:
             child = rest.pop(0)
             if isinstance(child, ConcreteNode) and child.name in ("if_else", "if_only"):
@@ -257,8 +274,8 @@ class _Formatter:
 
     def binary(self, node: ConcreteNode) -> Document:
         """Operands of one level of precedence; lines break behind operators, where they cannot end a statement."""
-        operands: list[tuple[_Tree, Token | None]] = []
-        current: _Tree = node
+        operands: list[tuple[Tree, Token | None]] = []
+        current: Tree = node
         level = _level(node)
         following: Token | None = None
         while isinstance(current, ConcreteNode) and current.name == node.name and _level(current) == level:
@@ -278,7 +295,7 @@ class _Formatter:
         return group(*parts, indent(*tail))
 
     def unary(self, node: ConcreteNode) -> Document:
-        is_word = _is_token(node.children[0], "not")
+        is_word = is_token(node.children[0], "not")
         return join(_SPACE, map(self.show, node.children)) if is_word else self.tight(node)
 
     def comprehension(self, node: ConcreteNode) -> Document:
@@ -288,7 +305,7 @@ class _Formatter:
         parts: list[Document] = []
         for child in inner:
             if parts:
-                parts.append(LINE if _is_token(child, "for", "if") else _SPACE)
+                parts.append(LINE if is_token(child, "for", "if") else _SPACE)
             parts.append(self.show(child))
         comments = self.comments_before(closing, is_first=False)
         return group(self.token(opening), indent(SOFT_LINE, *parts, comments), SOFT_LINE, self.token(closing))
@@ -296,7 +313,7 @@ class _Formatter:
     def with_options(self, node: ConcreteNode) -> Document:
         """`f(x) with a = 1, b = 2`."""
         call, word, *options = node.children
-        shown = [concat(self.show(child), LINE if _is_token(child, "_OPTION_COMMA") else EMPTY) for child in options]
+        shown = [concat(self.show(child), LINE if is_token(child, "_OPTION_COMMA") else EMPTY) for child in options]
         return group(self.show(call), indent(LINE, self.show(word), _SPACE, *shown))
 
     def try_else(self, node: ConcreteNode) -> Document:
@@ -310,62 +327,9 @@ class _Formatter:
         if isinstance(children[0], Token) and children[0].kind in ("return", "yield"):
             parts += [self.show(children.pop(0)), _SPACE]
         for number, child in enumerate(children):
-            if not _is_token(child, ","):
+            if not is_token(child, ","):
                 shown = self.show(child)
                 parts.append(indent(LINE, shown) if number else shown)
             elif isinstance(child, Token):
                 parts.append(self.show(child) if number + 1 < len(children) else self._comments_of(child))
         return group(*parts)
-
-
-def first_token(tree: _Tree) -> Token:
-    """The token with which a tree begins."""
-    while isinstance(tree, ConcreteNode):
-        tree = tree.children[0]
-    return tree
-
-
-def last_token(tree: _Tree) -> Token:
-    """The token with which a tree ends."""
-    while isinstance(tree, ConcreteNode):
-        tree = tree.children[-1]
-    return tree
-
-
-def _is_token(tree: _Tree, *kinds: str) -> bool:
-    return isinstance(tree, Token) and (tree.kind in kinds or tree.kind in [_CLOSING.get(kind) for kind in kinds])
-
-
-_LEVELS = {"or": 1, "and": 2, "??": 3, "+": 4, "-": 4}
-
-
-def _level(node: ConcreteNode) -> int:
-    operator = node.children[1]
-    return _LEVELS.get(operator.kind, 5) if isinstance(operator, Token) else 0
-
-
-def _split_at_commas(children: Sequence[_Tree]) -> tuple[list[tuple[list[_Tree], Token | None]], bool]:
-    """The elements between commas, each with the comma behind it, and whether one stands behind the last."""
-    elements: list[tuple[list[_Tree], Token | None]] = []
-    current: list[_Tree] = []
-    for child in children:
-        if isinstance(child, Token) and child.kind == ",":
-            elements.append((current, child))
-            current = []
-        else:
-            current.append(child)
-    has_trailing_comma = not current and bool(elements)
-    if current:
-        elements.append((current, None))
-    return elements, has_trailing_comma
-
-
-def _needs_space(before: _Tree, after: _Tree) -> bool:
-    """Whether a space stands between two neighbours of a sequence."""
-    if isinstance(after, Token):
-        if after.kind in (",", ":", "?", ".", ")", "]", ".."):
-            return False
-        if after.kind in ("(", "["):
-            is_word = isinstance(before, Token) and (before.kind in RESERVED_WORDS or before.kind == "TEXT")
-            return is_word or (isinstance(before, Token) and before.kind in ("=", ":", ",", "->"))
-    return not (isinstance(before, Token) and before.kind in ("(", "[", ".", ".."))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from ..ir.diagnostics import Diagnostics
 from ..ir.source import SourceFile, Span
+from .concrete_tree import ConcreteNode
 from .grammar_table import Rule, load_table
 from .layout import Chunk
 from .syntax_errors import report_syntax_error
@@ -17,14 +17,6 @@ MAX_DEPTH = 200
 """Deepest syntax tree: what walks it by recursion stays within Python's limit."""
 MAX_STACK = 12 * MAX_DEPTH
 """Most values on the stack: a level of the tree needs fewer than 12."""
-
-
-@dataclass(frozen=True)
-class ConcreteNode:
-    """A rule with all its tokens; `name` is that of the rule or its alias."""
-
-    name: str
-    children: list[ConcreteNode | Token]
 
 
 class LalrParser:

@@ -143,6 +143,12 @@ def test_line_ends_separate_statements_where_one_can_end(body: str, count: int) 
     assert len(block.statements) + bool(block.values) == count
 
 
+def test_a_program_does_not_yield() -> None:
+    assert errors("program P() -> y: text {\nyield a\n}") == [("E0034", "yield a")]
+    assert errors("program P() -> y: text {\nfor x in xs { yield a\nf(x) }\n}") == [("E0034", "yield a")]
+    assert errors("program P() -> y: text {\nfor x in xs {\na, b\nf(x) }\n}") == [("E0034", "a, b")]
+
+
 def test_returned_values() -> None:
     (statement,) = statements("return a @ latency, b ?? c @ deadline(1m), d")
     assert isinstance(statement, ast.Return)
@@ -177,7 +183,10 @@ test "t" { assert (a) }
     assert isinstance(enum, ast.EnumDecl) and [(m.name, m.text) for m in enum.members] == [
         ("one", None), ("two", "Number two"), ("three", None)]
     assert isinstance(record, ast.TypeDecl) and isinstance(record.fields[0].type, ast.OptionType)
-    inner = record.fields[0].type.element.arguments[1].arguments[0]  # type: ignore[union-attr]
+    keyed = record.fields[0].type.element
+    assert isinstance(keyed, ast.NamedType) and isinstance(keyed.arguments[1], ast.NamedType)
+    inner = keyed.arguments[1].arguments[0]
+    assert isinstance(inner, ast.NamedType)
     assert [(name, shape(value)) for name, value in inner.bounds] == [("low", "0"), ("high", "10")]
     assert isinstance(host, ast.HostDecl) and [(o.name, o.value) for o in host.options] == [
         ("pure", True), ("timeout", 1.5), ("retries", 2), ("idempotent", True)]

@@ -38,10 +38,11 @@ def joined(items: list[str], separator: str = ",") -> str:
 
 
 @st.composite
-def bracketed(draw: st.DrawFn, opening: str, elements: Any, closing: str, minimum: int = 0) -> str:
+def bracketed(draw: st.DrawFn, opening: str, elements: st.SearchStrategy[str], closing: str, minimum: int = 0) -> str:
     """Elements in brackets, with or without a trailing comma."""
-    items = draw(st.lists(elements, min_size=minimum, max_size=3))
-    comma = "," if items and draw(st.booleans()) else ""
+    items: list[str] = draw(st.lists(elements, min_size=minimum, max_size=3))
+    has_comma = draw(st.booleans())
+    comma = "," if items and has_comma else ""
     return opening + GAP + joined(items) + GAP + comma + GAP + closing
 
 
