@@ -140,51 +140,82 @@ def _semantic(name: str, parameters: list[tuple[str, str]], outputs: list[tuple[
 def expressions(draw: st.DrawFn, scope: Scope, type: str, depth: int) -> str:
     """An expression of `type`; calls and control flow only while `depth` > 0."""
     known = scope.variables.get(type, [])
-    if known and draw(st.integers(0, 2)):
-        return draw(st.sampled_from(known))
+    if known and draw(st.integers(0, 9)) >= (5 if depth > 0 else 2):
+        return draw(st.sampled_from(known[::-1]))
 
     def sub(t: str, d: int = depth - 1) -> str:
         return draw(expressions(scope, t, d))
 
     if depth <= 0:
         return draw(_leaf(scope, type))
-    if type in ("text", "list[text]") and draw(st.integers(0, 3)) == 0:
+    if type in ("text", "list[text]") and draw(st.integers(0, 9)) >= 6:
         return draw(_control(scope, type, depth))
     match type:
         case "text":
-            choice = draw(st.integers(0, 8))
-            if choice <= 2:
-                call = draw(_call_giving(scope, "text", depth))
-                if call is not None:
-                    return call
-            host = draw(st.sampled_from(["shout", "boom", "note", "fail_note"]))
-            return [
-                f'"<${{{sub("text")}}}>"', f"upper({sub('text')})", f'join({sub("list[text]")}, "+")',
-                f"{host}({sub('text')})", f"(try {sub('text')} else {sub('text')})", f'({sub("text")} + "!")',
-                f'({sub("list[text]")}[{sub("int", 0)}] ?? "none")', f"pick({sub('list[text]')})",
-                f"Card(title = {sub('text')}, score = {sub('int', 0)}).title",
-            ][choice]
+            kind = draw(st.integers(0, 13))
+            call = draw(_call_giving(scope, "text", depth)) if kind >= 6 else None
+            if call is not None:
+                return call
+            match kind:
+                case 0 | 1 | 2:
+                    return f"{draw(st.sampled_from(['note', 'boom', 'fail_note', 'shout']))}({sub('text')})"
+                case 3:
+                    return f'"<${{{sub("text", 0)}}}>"'
+                case 4:
+                    return f'join({sub("list[text]")}, "+")'
+                case 5:
+                    return f"(try {sub('text')} else {sub('text')})"
+                case 6:
+                    return f'({sub("text")} + "!")'
+                case 7:
+                    return f'({sub("list[text]")}[{sub("int", 0)}] ?? "none")'
+                case 8:
+                    return f"pick({sub('list[text]')})"
+                case 9:
+                    return f"Card(title = {sub('text')}, score = {sub('int', 0)}).title"
+                case _:
+                    return f"upper({sub('text')})"
         case "int":
-            return draw(st.sampled_from([
-                f"len({sub('list[text]')})", f"({sub('int')} + {sub('int', 0)})", f"({sub('int')} // {sub('int', 0)})",
-                f"len({sub('text')})", f"({sub('int')} % 3)",
-            ]))
+            match draw(st.integers(0, 4)):
+                case 0:
+                    return f"len({sub('list[text]')})"
+                case 1:
+                    return f"({sub('int')} + {sub('int', 0)})"
+                case 2:
+                    return f"({sub('int')} // {sub('int', 0)})"
+                case 3:
+                    return f"len({sub('text')})"
+                case _:
+                    return f"({sub('int')} % 3)"
         case "bool":
-            return draw(st.sampled_from([
-                f"({sub('int')} > {sub('int', 0)})", f"({sub('text')} == {sub('text', 0)})", f"(not {sub('bool')})",
-                f"({sub('bool')} and {sub('bool')})", f"({sub('bool')} or {sub('bool')})",
-                f'contains({sub("text")}, "e")',
-            ]))
+            match draw(st.integers(0, 5)):
+                case 0:
+                    return f"({sub('int')} > {sub('int', 0)})"
+                case 1:
+                    return f"({sub('text')} == {sub('text', 0)})"
+                case 2:
+                    return f"(not {sub('bool')})"
+                case 3:
+                    return f"({sub('bool')} and {sub('bool')})"
+                case 4:
+                    return f"({sub('bool')} or {sub('bool')})"
+                case _:
+                    return f'contains({sub("text")}, "e")'
         case "list[text]":
             element = scope.inner()
             name = scope.fresh("x")
             element.add(name, "text")
             condition = draw(st.sampled_from(["", "", f" if len({name}) > 1"]))
             body = draw(expressions(element, "text", depth - 1))
-            return draw(st.sampled_from([
-                f"[{sub('text')}, {sub('text')}]", f"[{body} for {name} in {sub('list[text]')}{condition}]",
-                f"({sub('list[text]')} + {sub('list[text]')})", f'split({sub("text")}, "a")',
-            ]))
+            match draw(st.integers(0, 5)):
+                case 0:
+                    return f"[{sub('text')}, {sub('text')}]"
+                case 1:
+                    return f"({sub('list[text]')} + {sub('list[text]')})"
+                case 2:
+                    return f'split({sub("text")}, "a")'
+                case _:
+                    return f"[{body} for {name} in {sub('list[text]')}{condition}]"
         case _:
             raise AssertionError(type)
 
@@ -257,7 +288,7 @@ def _control(draw: st.DrawFn, scope: Scope, type: str, depth: int) -> str:
 @st.composite
 def _let(draw: st.DrawFn, scope: Scope, depth: int) -> str:
     """One `let` line; the name joins the scope."""
-    if draw(st.integers(0, 2)) and scope.functions and depth > 0:
+    if scope.functions and depth > 0 and draw(st.integers(0, 9)) >= 2:
         function = draw(st.sampled_from(scope.functions))
         name = scope.fresh("r")
         arguments = [
@@ -286,6 +317,15 @@ def _let(draw: st.DrawFn, scope: Scope, depth: int) -> str:
 
 
 @st.composite
+def _result(draw: st.DrawFn, scope: Scope, type: str) -> str:
+    """What `Main` returns: mostly something that the body computed."""
+    computed = [name for name in scope.variables.get(type, []) if name[0] in "rv(m"]
+    if computed and draw(st.integers(0, 9)) >= 2:
+        return draw(st.sampled_from(sorted(computed, key=lambda name: name[0] not in "r(m")))
+    return draw(expressions(scope, type, 2))
+
+
+@st.composite
 def programs(draw: st.DrawFn) -> str:
     """The source of a whole program with the root `Main(a, b, xs)`."""
     declared = [draw(functions(i)) for i in range(draw(st.integers(1, 3)))]
@@ -298,10 +338,9 @@ def programs(draw: st.DrawFn) -> str:
         texts.append(f"program Sub(q: text) -> r: text {{\n{body}return {result}\n}}\n")
         called.append(Function("Sub", [("q", "text")], [("r", "text")], ""))
     scope = Scope(declared, called, {"text": ["a", "b"], "list[text]": ["xs"]})
-    body = "".join(draw(st.lists(_let(scope, 3), min_size=1, max_size=5)))
-    count = draw(st.integers(1, 3))
-    kinds = [draw(st.sampled_from(["text", "text", "list[text]", "int", "bool"])) for _ in range(count)]
-    results = ", ".join(draw(expressions(scope, kind, 1)) for kind in kinds)
+    body = "".join(draw(st.lists(_let(scope, 3), min_size=3, max_size=6)))
+    kinds = draw(st.lists(st.sampled_from(["text", "text", "list[text]", "int", "bool"]), min_size=2, max_size=4))
+    results = ", ".join(draw(_result(scope, kind)) for kind in kinds)
     signature = ", ".join(f"y{i}: {kind}" for i, kind in enumerate(kinds))
     root = f"program Main(a: text, b: text, xs: list[text]) -> ({signature}) {{\n{body}return {results}\n}}\n"
     return HEADER + "\n".join(texts) + root

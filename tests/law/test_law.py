@@ -1,0 +1,100 @@
+"""The law: no pass, at no level and in no order, changes what a user can observe of any program."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+from observing import Observation, apply, compile_source, observe
+from random_programs import programs
+from semlang.backend.reference import reference_engine
+from semlang.backend.step_engine import StepEngine
+from semlang.ir.core import Module
+from semlang.passes.manager import Pass
+from semlang.passes.pipelines import pipeline
+from semlang.passes.registry import pass_class
+
+EXAMPLES = int(os.environ.get("SEMC_LAW_EXAMPLES", "60"))
+LAW = settings(max_examples=EXAMPLES, deadline=None, derandomize="SEMC_LAW_EXAMPLES" not in os.environ,
+               suppress_health_check=list(HealthCheck), print_blob=True)
+
+OPTIONAL = ["fold", "cse", "dce", "licm", "prune-barriers"]
+"""Passes that take a module between `inline` and `lower-engine`; `tokenize` and `bound-lengths` go there as well."""
+
+
+def lowered(*between: str) -> list[Pass]:
+    """A pipeline with `between` after inlining, and what must run before and after it."""
+    tokenize = () if "tokenize" in between else ("tokenize",)
+    names = ["inline", *between, *tokenize, "dce", "lower-engine", "free-contexts"]
+    return [pass_class(name)() for name in names]
+
+
+def agree(module: Module, plain: Observation, passes: list[Pass], *, monotone: bool = True) -> None:
+    """Check one pipeline against the run at -O0."""
+    changed = apply(module, passes)
+    seen = observe(changed)
+    where = ", ".join(one.name for one in passes)
+    assert seen.outputs == plain.outputs, where
+    assert seen.errors == plain.errors, where
+    assert seen.effects == plain.effects, where
+    assert seen.calls <= plain.calls, where
+    if monotone:
+        assert seen.filled_tokens <= plain.filled_tokens, where
+
+
+@LAW
+@given(programs())
+def test_levels_agree(source: str) -> None:
+    note(source)
+    module = compile_source(source)
+    plain = observe(apply(module, pipeline(0)))
+    for level in (1, 2):
+        agree(module, plain, pipeline(level))
+
+
+@LAW
+@given(programs())
+def test_each_pass_alone_agrees(source: str) -> None:
+    note(source)
+    module = compile_source(source)
+    plain = observe(apply(module, pipeline(0)))
+    for name in [*OPTIONAL, "bound-lengths"]:
+        agree(module, plain, lowered(name))
+
+
+@LAW
+@given(programs(), st.lists(st.sampled_from([*OPTIONAL, "tokenize", "bound-lengths"]), min_size=2, max_size=7))
+def test_any_order_agrees(source: str, order: list[str]) -> None:
+    note(source)
+    if "tokenize" in order:
+        first = order.index("tokenize")
+        order = [name for at, name in enumerate(order) if name != "tokenize" or at == first]
+    module = compile_source(source)
+    plain = observe(apply(module, pipeline(0)))
+    agree(module, plain, lowered(*order))
+
+
+CONDITIONS: dict[str, Callable[[], StepEngine]] = {
+    "prefix cache": lambda: reference_engine(prefix_cache=True),
+    "one call at a time": lambda: reference_engine(prefix_cache=False, max_batch=1),
+    "short chunks": lambda: reference_engine(prefix_cache=False, max_step_tokens=3),
+    "pages of one token": lambda: reference_engine(prefix_cache=True, page_size=1),
+    "little KV": lambda: reference_engine(prefix_cache=True, kv_slots=512, page_size=4),
+}
+
+
+@LAW
+@given(programs())
+def test_engine_conditions_do_not_matter(source: str) -> None:
+    """A prefix cache, a small batch, short chunks and a KV limit that forces eviction change no token."""
+    note(source)
+    module = apply(compile_source(source), pipeline(2))
+    plain = observe(module)
+    for name, make_engine in CONDITIONS.items():
+        seen = observe(module, make_engine)
+        assert seen.outputs == plain.outputs, name
+        assert seen.errors == plain.errors, name
+        assert seen.effects == plain.effects, name
+        assert seen.calls == plain.calls, name
