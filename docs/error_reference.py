@@ -1,8 +1,9 @@
-"""Writes errors.md: every code, the messages that carry it, and an example where the tests have one.
+"""Writes errors.md: every code, what it means, and an example where the tests have one.
 
     .venv/bin/python docs/error_reference.py
 
-Messages are read from the calls in the source that make diagnostics; examples from tests/frontend/diagnostics.
+The frontend explains its codes; for others there are their messages, which are read from the calls in the source that
+make diagnostics. Examples come from tests/frontend/diagnostics.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from semlang.frontend.diagnostic_codes import DIAGNOSTIC_CODES
 
 ROOT = Path(__file__).parents[1]
 PAGE = Path(__file__).with_name("errors.md")
@@ -32,12 +35,18 @@ GROUPS = {
     "E11": "The command line",
     "W01": "Warnings",
 }
+COMPUTED = {
+    "E0804": "Programs that call one another in a circle.",
+    "E0935": "Functions or programs of a module that call one another in a circle.",
+    "E1010": "IR that is not well formed: the verifier says what is wrong with which operation.",
+}
+"""What codes mean whose messages are put together while running."""
 HEAD = """\
 # Errors and warnings
 
 <!-- Written by docs/error_reference.py; do not edit. -->
 
-Codes are stable. In the messages, `…` stands for what a message names.
+Codes are stable. Where only messages are listed, `…` stands for what a message names.
 """
 
 
@@ -59,7 +68,9 @@ def page() -> str:
             parts.append(f"\n## {title}\n")
         for code in codes:
             entry = entries.pop(code)
-            parts.append(f"\n### {code}\n\n" + "\n".join(f"* {message}" for message in entry.messages) + "\n")
+            messages = "\n".join(f"* {message}" for message in entry.messages)
+            meaning = DIAGNOSTIC_CODES.get(code) or COMPUTED.get(code) or messages
+            parts.append(f"\n### {code}\n\n{meaning}\n")
             if entry.example:
                 parts.append(f"\n```\n{entry.example}\n```\n")
     assert not entries, f"no group for {sorted(entries)}"

@@ -26,7 +26,8 @@ SOURCES = [
 ]
 WORDS = sorted({token for source in SOURCES for token in TOKEN.findall(source)})
 ODD = ["\0", "\ufeff", "\u202e", "é", "e\u0301", "😀", "\\", '"', '"""', "{{", "}}", "${", "\r\n", "\t", "9" * 25,
-       "1e999", "(" * 200, "[" * 200, "{" * 200, "-" * 200, "not " * 200, "0", "-1", "9223372036854775807", "none", "[]", "[:]"]
+       "1e999", "(" * 200, "[" * 200, "{" * 200, "-" * 200, "not " * 200, "0", "-1", "9223372036854775807", "none",
+       "[]", "[:]"]
 
 
 def random_text(rng: random.Random) -> str:
