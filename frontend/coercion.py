@@ -41,8 +41,10 @@ def coerce(body: Body, term: Term, expected: Type, span: Span, purpose: str) -> 
 def none_remedy(span: Span) -> str:
     """What to do where something that may be none stands for a value; `span` is that thing's."""
     text = span.source.text[span.start : span.end]
-    name = text if text.replace(".", "_").isidentifier() else "x"
-    return f"give a value for none with `{name} ?? …`, or use it where `if {name} != none` holds"
+    if text.replace(".", "_").isidentifier():
+        return f"give a value for none with `{text} ?? …`, or use it where `if {text} != none` holds"
+    shown = text if len(text) <= 30 and "\n" not in text else "…"
+    return f"give a value for none with `({shown} ?? …)`, or name it and use it where `if x != none` holds"
 
 
 def mismatch(body: Body, actual: Type, expected: Type, span: Span, purpose: str) -> Term:

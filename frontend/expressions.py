@@ -125,6 +125,8 @@ def unknown_name(body: Body, node: ast.Name) -> Term:
              if isinstance(s, EnumSymbol) and s.type and any(m.name == node.name for m in s.type.members)]
     known = [*body.variables.names(), *body.scope.aliases, *body.scope.names]
     fix = f"write `{enums[0].name}.{node.name}`" if enums else body.suggestion(node.name, known)
+    if node.name in FOREIGN_NAMES:
+        fix = f"write `{FOREIGN_NAMES[node.name]}`"
     if fix is None and body.calls_forbidden_in == PROMPT_WORDS:
         fix = f"make it a parameter, or generate it: `{{{{output:{node.name}}}}}`"
     return body.error("E0201", f"unknown name `{node.name}`", node.span, "not defined here", fix=fix)
@@ -198,8 +200,7 @@ def _no_field(body: Body, node: ast.FieldAccess, type: Type) -> Term:
             return poison()
         case Option(Record()):
             return body.error("E0307", f"this may be none; it has no field `{node.name}` then", node.base.span,
-                              f"a `{describe(type)}`",
-                              fix=none_remedy(node.base.span))
+                              f"`{describe(type)}`", fix=none_remedy(node.base.span))
         case Record(_, fields):
             names = [f.name for f in fields]
             fix = body.suggestion(node.name, names) or "its fields are " + ", ".join(f"`{n}`" for n in names[:8])
@@ -210,7 +211,20 @@ def _no_field(body: Body, node: ast.FieldAccess, type: Type) -> Term:
     if node.name == "logprobs":
         return body.error("E0204", "this has no `.logprobs`", node.name_span,
                           fix="ask for them in the output's hole: `{{output:y logprobs=5}}`")
-    return body.error("E0204", f"a value of type {describe(type)} has no field `{node.name}`", node.name_span)
+    remedy: str | None = None
+    if isinstance(type, List):
+        remedy = f"iterate over the elements: `[x.{node.name} for x in …]`"
+    elif _is_output(body, node):
+        remedy = f"one output is the value of the call itself: drop `.{node.name}`"
+    return body.error("E0204", f"a value of type {describe(type)} has no field `{node.name}`", node.name_span, fix=remedy)
+
+
+def _is_output(body: Body, node: ast.FieldAccess) -> bool:
+    """Whether a field is named like the only output of the call that it is asked of."""
+    if not isinstance(node.base, ast.Call):
+        return False
+    symbol = static_symbol(body, node.base.callee)
+    return isinstance(symbol, FunctionSymbol) and [o.name for o in symbol.outputs] == [node.name]
 
 
 def index(body: Body, node: ast.Index, expected: Type | None) -> Term:
