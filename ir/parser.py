@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, field
 
+from . import garbage_collection
 from .core import Arg, Module, Op, Region, Value
 from .diagnostics import Diagnostic, InputError, Label
 from .dialects import DEFINITIONS
@@ -27,7 +28,8 @@ KEYWORDS = frozenset({"else", "do"})
 
 def parse_module(source: SourceFile) -> Module:
     """The module that `source` spells. InputError with every error that could be found."""
-    return _ModuleParser(source).parse()
+    with garbage_collection.paused():
+        return _ModuleParser(source).parse()
 
 
 @dataclass(slots=True)

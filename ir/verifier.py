@@ -122,4 +122,5 @@ def _diagnostic(problem: Problem, source: SourceFile) -> Diagnostic:
     if site is None or site.path != source.path or site.line > len(source.line_starts):
         return Diagnostic("E1010", problem.message)
     start = source.line_starts[site.line - 1] + site.column - 1
-    return Diagnostic("E1010", problem.message, Label(Span(source, start, start + len(problem.op.name))))
+    end = source.text.find("(", start)
+    return Diagnostic("E1010", problem.message, Label(Span(source, start, end if end > start else start + 1)))

@@ -31,7 +31,6 @@ A pass changes the module in place (to replace everything, assign `module.ops`) 
 
 from __future__ import annotations
 
-import gc
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -40,6 +39,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from ..ir import garbage_collection
 from ..ir.core import Module, clone_module
 from ..ir.diagnostics import InputError
 from ..ir.printer import print_module
@@ -115,7 +115,7 @@ def run_pipeline(module: Module, passes: Sequence[Pass], target: Target,
     """
     _check_allowed(passes, options)
     run = _Run(module, list(passes), target, options, stream or sys.stderr)
-    with _deep_recursion(), _without_collection():
+    with _deep_recursion(), garbage_collection.paused():
         return run.run()
 
 
@@ -145,18 +145,6 @@ def _deep_recursion() -> Iterator[None]:
         yield
     finally:
         sys.setrecursionlimit(limit)
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """No cyclic garbage collection: it would look through millions of live operations again and again."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 @dataclass

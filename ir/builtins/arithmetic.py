@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 
 from ..core import Literal
 from ..types import BOOL, FLOAT, INT, Bool, Int, List, Text, Type, strip_bounds
@@ -93,6 +92,8 @@ def _sum_of_floats(values: Sequence[float]) -> float:
         return math.fsum(values)
     except OverflowError:  # a partial sum left the range; the whole may lie within
         pass
+    from fractions import Fraction  # rarely needed, and slow to import
+
     try:
         return float(sum(map(Fraction, values)))
     except OverflowError:
