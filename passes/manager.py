@@ -222,7 +222,10 @@ class _Run:
             return InternalError(f"{what}: {error}")
         skip = number if self._replay(original, number) else 0
         command = f'// RUN: semc opt %s --passes "{_quoted(pipeline_text(self.passes[skip:]))}" --verify-each\n'
-        path.write_text(command + print_module(original), encoding="utf-8")
+        try:
+            path.write_text(command + print_module(original), encoding="utf-8")
+        except OSError as unwritable:
+            return InternalError(f"{what}: {error}\nno file to repeat it with: {unwritable}")
         return InternalError(f"{what}: {error}\n`semc opt` on {path} repeats it; please report it with that file")
 
     def _replay(self, module: Module, count: int) -> bool:

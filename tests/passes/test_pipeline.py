@@ -199,6 +199,11 @@ def test_without_a_reproducer_the_message_still_names_the_pass() -> None:
         run("break-it{error}")
 
 
+def test_a_reproducer_that_cannot_be_written_does_not_hide_the_failure(tmp_path: Path) -> None:
+    with pytest.raises(InternalError, match="KeyError: 'lost'\nno file to repeat it with"):
+        run("break-it{error}", reproducer=tmp_path / "missing" / "crash.sir")
+
+
 def test_wrong_input_is_no_fault_of_a_pass() -> None:
     broken = module()
     broken.ops[0].regions[0].ops.clear()
