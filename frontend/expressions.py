@@ -27,6 +27,7 @@ from .body import Body
 from .coercion import none_remedy
 from .inference import UNKNOWN, Unknown, Variable, describe
 from .symbols import EnumSymbol, FileScope, FunctionSymbol, RecordSymbol, Symbol
+from .syntax_help import FOREIGN_NAMES
 from .terms import Term, poison, tuple_term
 
 PROMPT_WORDS = "a prompt"
