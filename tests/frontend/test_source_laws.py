@@ -176,7 +176,7 @@ def test_formatting_keeps_the_tree_and_the_comments_and_is_idempotent(text: str)
 def test_programs_are_formatted(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     check_formatting(text)
-    assert format_source(SourceFile(str(path), text), Diagnostics()) == text
+    assert format_source(SourceFile(str(path), text), Diagnostics()) == text, f"run semc fmt {path}"
 
 
 def check_diagnostics(text: str) -> None:
