@@ -51,10 +51,9 @@ def test_a_wheel_holds_every_module_and_data_file(tmp_path: Path) -> None:
     subprocess.run(command, check=True, cwd=tmp_path)
     (wheel,) = wheels.glob("semlang-*.whl")
     held = set(zipfile.ZipFile(wheel).namelist())
-    wanted = {"semlang/py.typed"}
-    for folder in package_folders():
-        files = [f for f in folder.iterdir() if f.suffix in {".py", ".lark", ".cpp", ".h", ".jinja"}]
-        wanted |= {f"semlang/{f.relative_to(ROOT)}" for f in files}
+    wanted = {f"semlang/{name}" for name in TOP_LEVEL if name.endswith((".py", ".typed"))}
+    for folder in package_folders()[1:]:
+        wanted |= {f"semlang/{f.relative_to(ROOT)}" for f in folder.iterdir() if f.is_file() and f.suffix != ".pyc"}
     assert wanted <= held, sorted(wanted - held)
     assert not any(name.startswith(("semlang/tests/", "semlang/build/")) for name in held)
 
