@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeVar
 
 from .core import Literal, Root, Symbol, Table, TokenList, Word
+from .declarations import enum_type, record_type
 from .diagnostics import Diagnostic, InputError, Label
 from .lexer import Lexer
 from .source import Span
@@ -20,8 +21,6 @@ from .types import (
     PROMPT,
     TEXT,
     TOKENS,
-    Enum,
-    EnumMember,
     Field,
     Int,
     List,
@@ -312,23 +311,3 @@ class LiteralParser:
             raise InputError([Diagnostic("E1005", f"the declaration of `{name}` is malformed", Label(span),
                                          (Label(use, "used here"),))])
         return type
-
-
-def enum_type(name: str, attributes: Mapping[str, Literal]) -> Enum | None:
-    """The type that `sem.enum(@name)` with these attributes declares; None if they are malformed."""
-    members, texts = attributes.get("members"), attributes.get("texts")
-    if not isinstance(members, tuple) or not isinstance(texts, tuple) or len(members) != len(texts):
-        return None
-    pairs = [(m, t) for m, t in zip(members, texts, strict=True) if isinstance(m, str) and isinstance(t, str)]
-    if len(pairs) != len(members):
-        return None
-    return Enum(name, tuple(EnumMember(m, t) for m, t in pairs))
-
-
-def record_type(name: str, attributes: Mapping[str, Literal]) -> Record | None:
-    """The type that `sem.record(@name)` with these attributes declares; None if they are malformed."""
-    table = attributes.get("fields")
-    if not isinstance(table, Table):
-        return None
-    fields = [Field(n, t) for n, t in table.entries if isinstance(t, Type)]
-    return Record(name, tuple(fields)) if len(fields) == len(table.entries) else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..core import Literal, Op, Symbol, Table, Value, walk
+from ..declarations import enum_type, record_type
 from ..dialects.checks import count_in, names_in, same_type
-from ..literal_parser import enum_type, record_type
 from ..types import EFFECT, PROMPT, Enum, List, Map, Option, Record, Type
 from .problem import Problem, View
 
