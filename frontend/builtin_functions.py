@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
 from ..ir.builtins.lists import ZIP_FIELDS
-from ..ir.core import Literal, Value, Word
+from ..ir.core import Literal, Word
 from ..ir.types import (
     BOOL,
     FLOAT,
@@ -31,23 +28,11 @@ from ..ir.types import (
 from . import ast
 from .arguments import bind_arguments
 from .body import Body
-from .coercion import none_remedy
-from .expressions import common_type
-from .inference import Unknown, Variable, describe
+from .builtin_signatures import BuiltIn, Signature, fixed, positional, unary, wrong_argument
+from .containers import common_type
+from .inference import Unknown, Variable
 from .options import model_option
 from .terms import Term, poison
-
-BuiltIn = Callable[[Body, ast.Call, "Type | None"], Term]
-
-
-@dataclass(frozen=True)
-class Signature:
-    """A function of fixed types; the last `optional` parameters may be left out."""
-
-    parameters: tuple[tuple[str, Type], ...]
-    result: Type
-    optional: int = 0
-
 
 SIGNATURES = {
     "join": Signature((("xs", List(TEXT)), ("separator", TEXT)), TEXT, 1),
@@ -63,67 +48,6 @@ SIGNATURES = {
     "parse_int": Signature((("x", TEXT),), Option(INT)),
     "parse_float": Signature((("x", TEXT),), Option(FLOAT)),
 }
-
-
-def _fixed(name: str, signature: Signature) -> BuiltIn:
-    names = [n for n, _ in signature.parameters]
-    least = len(names) - signature.optional
-
-    def built_in(body: Body, node: ast.Call, expected: Type | None) -> Term:
-        bound = bind_arguments(body, node, name, names)
-        values: dict[int, Value] = {}
-        for number, expression in bound.items():
-            parameter, type = signature.parameters[number]
-            values[number] = body.typed(expression, type, f"`{parameter}` of `{name}`")
-        lacking = [n for i, n in enumerate(names[:least]) if i not in values]
-        if lacking:
-            return missing(body, node, name, lacking)
-        args = [values[i] for i in sorted(values)]
-        return Term(signature.result, body.builder.pure(name, args, signature.result, node.span))
-
-    return built_in
-
-
-def missing(body: Body, node: ast.Call, name: str, parameters: Sequence[str]) -> Term:
-    """Report arguments that a call of a built-in lacks."""
-    listed = ", ".join(f"`{p}`" for p in parameters)
-    return body.error("E0401", f"`{name}` needs {listed}", node.span)
-
-
-def _positional(body: Body, node: ast.Call, name: str, least: int, most: int | None) -> list[Term] | None:
-    """The arguments of a built-in that takes them by position only; None after an error."""
-    arguments = node.arguments
-    if any(a.name is not None for a in arguments):
-        body.error("E0402", f"`{name}` takes its arguments by position", node.span)
-        return None
-    if len(arguments) < least or (most is not None and len(arguments) > most):
-        count = str(least) if least == most else f"{least} or more" if most is None else f"{least} to {most}"
-        body.error("E0403", f"`{name}` takes {count} argument{'s' if count != '1' else ''}, not {len(arguments)}",
-                   node.span)
-        return None
-    return [body.operand(a.value) for a in arguments]
-
-
-def _unary(name: str, result: Callable[[Body, Type], Type | None], takes: str) -> BuiltIn:
-    """A function of one value whose result type follows from its argument's; None says that it does not take it."""
-
-    def built_in(body: Body, node: ast.Call, expected: Type | None) -> Term:
-        terms = _positional(body, node, name, 1, 1)
-        if terms is None or isinstance(terms[0].type, Unknown):
-            return poison()
-        type = result(body, terms[0].type)
-        if type is None:
-            return wrong_argument(body, node, 0, terms[0].type, name, takes)
-        return Term(type, body.builder.pure(name, [body.value(terms[0], node.span)], type, node.span))
-
-    return built_in
-
-
-def wrong_argument(body: Body, node: ast.Call, number: int, type: Type, name: str, takes: str) -> Term:
-    """Report an argument of a type that a built-in does not take."""
-    span = node.arguments[number].value.span
-    return body.error("E0301", f"`{name}` takes {takes}, not {describe(type)}", span, f"this is {describe(type)}",
-                      fix=none_remedy(span) if isinstance(type, Option) else None)
 
 
 def _len(body: Body, type: Type) -> Type | None:
@@ -184,7 +108,7 @@ def _outcome(body: Body, type: Type) -> Type | None:
 
 
 def _range(body: Body, node: ast.Call, expected: Type | None) -> Term:
-    terms = _positional(body, node, "range", 1, 3)
+    terms = positional(body, node, "range", 1, 3)
     if terms is None:
         return poison()
     spans = [a.value.span for a in node.arguments]
@@ -196,7 +120,7 @@ def _extreme(name: str) -> BuiltIn:
     """`min` and `max`: of a list (none when it is empty), or of several values."""
 
     def built_in(body: Body, node: ast.Call, expected: Type | None) -> Term:
-        terms = _positional(body, node, name, 1, None)
+        terms = positional(body, node, name, 1, None)
         if terms is None or any(isinstance(t.type, Unknown) for t in terms):
             return poison()
         values = [body.value(t, a.value.span) for t, a in zip(terms, node.arguments, strict=True)]
@@ -217,7 +141,7 @@ def _extreme(name: str) -> BuiltIn:
 
 
 def _zip(body: Body, node: ast.Call, expected: Type | None) -> Term:
-    terms = _positional(body, node, "zip", 2, len(ZIP_FIELDS))
+    terms = positional(body, node, "zip", 2, len(ZIP_FIELDS))
     if terms is None:
         return poison()
     elements = []
@@ -233,7 +157,7 @@ def _zip(body: Body, node: ast.Call, expected: Type | None) -> Term:
 
 
 def _contains(body: Body, node: ast.Call, expected: Type | None) -> Term:
-    terms = _positional(body, node, "contains", 2, 2)
+    terms = positional(body, node, "contains", 2, 2)
     if terms is None or any(isinstance(t.type, Unknown) for t in terms):
         return poison()
     container, item = terms
@@ -262,7 +186,7 @@ def _chunk(body: Body, node: ast.Call, expected: Type | None) -> Term:
 
 
 def _parse_json(body: Body, node: ast.Call, expected: Type | None) -> Term:
-    terms = _positional(body, node, "parse_json", 1, 1)
+    terms = positional(body, node, "parse_json", 1, 1)
     if terms is None:
         return poison()
     span = node.arguments[0].value.span
@@ -276,7 +200,7 @@ def _parse_json(body: Body, node: ast.Call, expected: Type | None) -> Term:
 
 
 def _chat(body: Body, node: ast.Call, expected: Type | None) -> Term:
-    if _positional(body, node, "chat", 0, 0) is None:
+    if positional(body, node, "chat", 0, 0) is None:
         return poison()
     attributes: dict[str, Literal] = {}
     for option in node.options:
@@ -288,18 +212,18 @@ def _chat(body: Body, node: ast.Call, expected: Type | None) -> Term:
 
 
 BUILT_INS: dict[str, BuiltIn] = {
-    **{name: _fixed(name, signature) for name, signature in SIGNATURES.items()},
-    "len": _unary("len", _len, "a list, map or text"),
-    "sum": _unary("sum", _sum, "a list of numbers"),
-    "sort": _unary("sort", _sorted, "a list of numbers, texts, bools or enum members"),
-    "reverse": _unary("reverse", _reverse, "a list or text"),
-    "unique": _unary("unique", _unique, "a list"),
-    "flatten": _unary("flatten", _flatten, "a list of lists"),
-    "enumerate": _unary("enumerate", _enumerate, "a list"),
-    "json": _unary("json", _json, "a value that has a text"),
-    "keys": _unary("keys", _keys, "a map"),
-    "values": _unary("values", _values, "a map"),
-    "outcome": _unary("outcome", _outcome, "a value"),
+    **{name: fixed(name, signature) for name, signature in SIGNATURES.items()},
+    "len": unary("len", _len, "a list, map or text"),
+    "sum": unary("sum", _sum, "a list of numbers"),
+    "sort": unary("sort", _sorted, "a list of numbers, texts, bools or enum members"),
+    "reverse": unary("reverse", _reverse, "a list or text"),
+    "unique": unary("unique", _unique, "a list"),
+    "flatten": unary("flatten", _flatten, "a list of lists"),
+    "enumerate": unary("enumerate", _enumerate, "a list"),
+    "json": unary("json", _json, "a value that has a text"),
+    "keys": unary("keys", _keys, "a map"),
+    "values": unary("values", _values, "a map"),
+    "outcome": unary("outcome", _outcome, "a value"),
     "contains": _contains,
     "range": _range,
     "min": _extreme("min"),

@@ -11,8 +11,8 @@ from . import ast
 from .arguments import bind_arguments, call_arguments
 from .body import Body
 from .builtin_functions import BUILT_INS
-from .expressions import PROMPT_WORDS, static_symbol
 from .inference import UNIT
+from .names import PROMPT_WORDS, static_symbol
 from .options import CALL_OPTIONS, call_option
 from .symbols import (
     EnumSymbol,

@@ -5,20 +5,12 @@ from __future__ import annotations
 from . import ast
 from .body import Body
 from .calls import call
+from .containers import index, list_expression, map_expression, slice, tuple_expression
 from .control_flow import block, if_else, try_else
-from .expressions import (
-    field_access,
-    index,
-    list_expression,
-    literal,
-    map_expression,
-    name,
-    slice,
-    text,
-    tuple_expression,
-)
+from .literals import literal, text
 from .loops import comprehension, fold, for_each, loop
 from .matching import match
+from .names import field_access, name
 from .operators import binary, unary
 from .statements import statement
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from ..ir.types import Text, Type
 from . import ast
 from .body import Body
-from .expressions import static_symbol
+from .names import static_symbol
 from .symbols import SemanticSymbol
 from .walk import nodes
 

@@ -25,8 +25,8 @@ from . import ast
 from .body import Body
 from .branches import branch
 from .coercion import none_remedy
-from .expressions import number
 from .inference import Unknown, Variable, describe
+from .literals import number
 from .narrowing import known_where
 from .terms import Term, poison
 

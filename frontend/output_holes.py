@@ -6,8 +6,8 @@ from ..ir.core import Literal, Value
 from ..ir.types import PROMPT, Bool, Enum, Int, List, Option, Record, Text, Type
 from . import ast
 from .body import Body
-from .expressions import static_symbol
 from .inference import Unknown, describe
+from .names import static_symbol
 from .options import RULES, is_constant, option_value
 from .prompt_outputs import generated_type, is_text
 from .symbols import OutputSymbol

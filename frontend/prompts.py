@@ -10,9 +10,10 @@ from ..ir.source import Location, Span
 from ..ir.types import BOOL, PROMPT, Option
 from . import ast
 from .body import Body
-from .expressions import PROMPT_WORDS, rendered
 from .inference import UNKNOWN, describe
 from .iteration import Iteration, iterate
+from .literals import rendered
+from .names import PROMPT_WORDS
 from .narrowing import known_where
 from .options import find_model
 from .output_holes import generate

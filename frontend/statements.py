@@ -5,8 +5,8 @@ from __future__ import annotations
 from ..ir.types import Record, Type
 from . import ast
 from .body import Body
-from .expressions import static_symbol
 from .inference import UNIT, Tuple, Unknown, describe
+from .names import static_symbol
 from .symbols import HostSymbol
 from .terms import Term, poison
 

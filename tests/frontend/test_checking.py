@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from semlang.frontend.compile import CompiledUnit, check_file, compile_file, compile_tests
 from semlang.ir.core import Module, Op, walk
 from semlang.ir.definition import Level
@@ -172,7 +171,8 @@ def test_the_size_of_the_module_is_linear_in_the_source() -> None:
 
 
 def test_errors_in_one_declaration_do_not_hide_those_of_others() -> None:
-    source = FUNCTION + "program A(x: text) -> y: text {\n  return F(1)\n}\nprogram B(x: text) -> y: text {\n  return z\n}\n"
+    first, second = (f"program {n}(x: text) -> y: text {{\n  return {e}\n}}\n" for n, e in (("A", "F(1)"), ("B", "z")))
+    source = FUNCTION + first + second
     assert errors(source) == ["E0301", "E0201"]
 
 

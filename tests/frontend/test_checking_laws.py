@@ -1,11 +1,11 @@
 """Laws of checking over mutated programs: nothing but InputError, and what checks also verifies."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from semlang.frontend.compile import check_file, compile_file, compile_tests
 from semlang.ir.definition import Level
 from semlang.ir.diagnostics import InputError
@@ -47,12 +47,20 @@ def mutated(draw: st.DrawFn, sources: list[str], most: int) -> str:
     return "".join(tokens)
 
 
-def check(source: str) -> bool:
-    """Check `source`; compile it every way if it is valid."""
+def reader(source: str) -> Callable[[str], bytes]:
+    """Reads `source` as `main.sem`, and the files that the valid programs use."""
     def read(path: str) -> bytes:
         name = Path(path).name
+        if name != "main.sem" and name not in USED:
+            raise FileNotFoundError(2, "No such file or directory")
         return (source if name == "main.sem" else USED[name]).encode("utf-8", "surrogatepass")
 
+    return read
+
+
+def check(source: str) -> bool:
+    """Check `source`; compile it every way if it is valid."""
+    read = reader(source)
     result = check_file("main.sem", read=read)
     render_all(result.diagnostics)
     if result.program is None:
@@ -71,7 +79,7 @@ def check(source: str) -> bool:
     return True
 
 
-LAW = settings(deadline=None, max_examples=400, suppress_health_check=list(HealthCheck))
+LAW = settings(deadline=None, max_examples=250, suppress_health_check=list(HealthCheck))
 
 
 @LAW
@@ -95,9 +103,5 @@ def test_any_words_are_reported_or_compile(source: str) -> None:
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 @given(mutated(VALID, 2))
 def test_checking_twice_says_the_same(source: str) -> None:
-    def read(path: str) -> bytes:
-        name = Path(path).name
-        return (source if name == "main.sem" else USED[name]).encode()
-
-    first, second = (render_all(check_file("main.sem", read=read).diagnostics) for _ in range(2))
+    first, second = (render_all(check_file("main.sem", read=reader(source)).diagnostics) for _ in range(2))
     assert first == second
