@@ -92,7 +92,8 @@ def _elsewhere(tokens: Sequence[Token], position: int, accepted: frozenset[str])
     if kind == "," and accepted == {":", "="}:
         return "names in a `let` stand in parentheses: `let (a, b) = …`"
     if accepted == {"TEXT"}:
-        return 'write it in quotes: `"…"`'
+        is_unnamed = before is not None and before.text == "test" and kind == "{"
+        return 'name the test: `test "…" { … }`' if is_unnamed else 'write it in quotes: `"…"`'
     if kind in ("->", ":", "=") and "=>" in accepted:
         return "write `pattern => value`"
     if before is not None and before.kind == "+" and kind in ("=", "+"):
