@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir.core import Value
+from ..ir.core import Literal, Value
 from ..ir.diagnostics import Diagnostics, Label
 from ..ir.source import Span
 from ..ir.types import Option, Type
@@ -67,7 +67,7 @@ def call_arguments(body: Body, node: ast.Call, callee: str, parameters: Sequence
     ]
 
 
-def default_literal(parameter: ParameterSymbol, scope: FileScope, diagnostics: Diagnostics):  # type: ignore[no-untyped-def]
+def default_literal(parameter: ParameterSymbol, scope: FileScope, diagnostics: Diagnostics) -> Literal:
     """The literal of a parameter's default; None for an option without one."""
     if parameter.default is None:
         return None

@@ -186,6 +186,11 @@ class Body:
             for path in paths:
                 self._narrowed[path].pop()
 
+    def is_narrowed(self, expression: ast.Expr) -> bool:
+        """Whether an option is known to hold a value here."""
+        path = self.path(expression)
+        return path is not None and bool(self._narrowed.get(path))
+
     def narrowed(self, expression: ast.Expr, plain: Callable[[], Term]) -> Term:
         """The term of a variable or field: `plain()`, or what is in it where it is known to hold a value."""
         path = self.path(expression) if self._narrowed else None

@@ -124,4 +124,5 @@ DIAGNOSTIC_CODES: Final[dict[str, str]] = {
     "W0107": "An output that is not declared, so it is dropped.",
     "W0108": "A text in mid-prompt that nothing ends.",
     "W0109": "A test that asserts nothing.",
+    "W0110": "A comparison with none of what is known to hold a value.",
 }

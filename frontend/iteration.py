@@ -10,7 +10,7 @@ from ..ir.types import INT, TEXT, List, Map, Option, Type, strip_bounds
 from . import ast
 from .body import Body
 from .coercion import none_remedy
-from .inference import UNKNOWN, Unknown, Variable, describe
+from .inference import UNKNOWN, Unknown, describe
 from .symbols import FunctionSymbol
 from .terms import Term
 
@@ -77,10 +77,8 @@ def _over_value(body: Body, target: ast.Target, term: Term, span: Span) -> Itera
     count = len(target.names)
     value = body.value(term, span)
     match term.type:
-        case List(element) if count <= 2 and not isinstance(element, Variable):
-            return Iteration([value], [strip_bounds(element)], target, [0] if count == 1 else [-1, 0])
         case List(element) if count <= 2:
-            return Iteration([value], [element], target, [0] if count == 1 else [-1, 0])
+            return Iteration([value], [strip_bounds(element)], target, [0] if count == 1 else [-1, 0])
         case Map(element) if count <= 2:
             keys = body.builder.pure("keys", [value], List(TEXT), span)
             if count == 1:

@@ -211,8 +211,8 @@ def fold(body: Body, node: ast.Fold, expected: Type | None) -> Term:
     with builder.inside(region), body.new_scope():
         parameters = _define(body, carried)
         region.parameters += parameters
+        iteration.bind(body, index, elements)
         with body.new_scope():
-            iteration.bind(body, index, elements)
             values = _next_values(body, carried, node.body)
         builder.finish(region, values, _yield_span(node.body))
     body.indices.pop()

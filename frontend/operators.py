@@ -116,6 +116,9 @@ def _none_test(body: Body, node: ast.Binary) -> Term | None:
     term = body.operand(tested)
     if isinstance(term.type, Unknown):
         return poison()
+    if body.is_narrowed(tested):
+        body.diagnostics.warning("W0110", "this is known not to be none here", node.span, fix="drop the comparison")
+        return number(body, node.operator == "!=", node.span, BOOL)
     if not isinstance(term.type, Option):
         return body.error("E0302", f"this is never none: its type is {describe(term.type)}", tested.span,
                           fix="drop the comparison")
