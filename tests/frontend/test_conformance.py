@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from semlang.frontend.compile import check_file, compile_file, compile_tests
 from semlang.ir.definition import Level
 from semlang.ir.render_diagnostics import render_all

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 import pytest
-
 from semlang.frontend.compile import check_file, compile_file
 from semlang.ir.definition import Level
 from semlang.ir.parser import parse_module
