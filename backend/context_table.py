@@ -132,7 +132,7 @@ class ContextTable:
                 if isinstance(call, GenerateCall):
                     context.request = call
                     self._unfinished[id(context)] = context
-                self._drain(partial(self._start, self._contexts[call.parent_id], context, call))
+                self._drain([partial(self._start, self._contexts[call.parent_id], context, call)])
             case AbortCall(context_id):
                 found = self._contexts.get(context_id)
                 if found is not None and found.request is not None:
@@ -152,9 +152,9 @@ class ContextTable:
 
     # ---- starting ----
 
-    def _drain(self, step: Callable[[], None]) -> None:
-        """Do `step` and all that follows from it; a stack instead of recursion, as chains can be long."""
-        self._steps.append(step)
+    def _drain(self, steps: list[Callable[[], None]]) -> None:
+        """Do `steps`, the last one first, and all that follows from them; a stack, as chains are too long to recurse."""
+        self._steps += steps
         if self._draining:
             return
         self._draining = True
@@ -180,10 +180,8 @@ class ContextTable:
     def _resolved(self, context: Context) -> None:
         """`context` is ready or has failed: start what waits for it, then drop it if it was freed meanwhile."""
         waiting, context.waiting = context.waiting, []
-        if context.freed:
-            self._drain(partial(self._free, context))
-        for child, call in reversed(waiting):
-            self._drain(partial(self._start, context, child, call))
+        steps: list[Callable[[], None]] = [partial(self._free, context)] if context.freed else []
+        self._drain(steps + [partial(self._start, context, child, call) for child, call in reversed(waiting)])
 
     def _start_fill(self, parent: Mark, context: Context, call: FillCall) -> None:
         self._stats.fills += 1

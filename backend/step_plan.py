@@ -31,7 +31,7 @@ class Work:
 
     def token_ids(self) -> NDArray[np.int64]:
         """The tokens to compute, int64 [end - first]."""
-        nodes = [node for node in self.path if node.end > self.first]
+        nodes = [node for node in self.path if node.end > self.first and node.start < self.end]
         parts = [node.tokens.view(max(self.first - node.start, 0), self.end - node.start) for node in nodes]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 

@@ -1,0 +1,322 @@
+"""Laws of the step engine: its answers are a function of tokens and options, and of nothing else.
+
+Every engine below runs random forests of fills and generates on the reference runner. What it answers must equal
+what a loop answers that computes one context at a time, alone in its pool.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from semlang.backend.decoding.output_decoder import OutputDecoder
+from semlang.backend.embedded import embedded_tokenizer
+from semlang.backend.engine import ROOT, Callbacks, EngineError, Generation, Priority, SamplingOptions
+from semlang.backend.model_runner import KVRun, Segment, StepBatch
+from semlang.backend.random_stream import stream_key
+from semlang.backend.reference import reference_engine, reference_runner
+from semlang.backend.step_engine import StepEngine
+from semlang.ir.types import BOOL, INT, Field, Int, List, Record, Text
+
+TOKENIZER = embedded_tokenizer()
+assert TOKENIZER.bos_id is not None
+PIECES = ["the cache ", "the cache keeps ", "x", "é€", "", "Answer with one word: yes or no.\n" * 3, "{", " the", "the "]
+RECORD = Record("R", (Field("a", Text(3)), Field("n", Int(0, 10)), Field("l", List(BOOL, 2))))
+TIMEOUT = 30
+
+
+@dataclass(frozen=True)
+class Op:
+    """A fill (`options` None) or a generate after context `parent` (0 is the root, i + 1 the context of op i)."""
+
+    parent: int
+    tokens: tuple[int, ...] = ()
+    options: SamplingOptions | None = None
+    priority: Priority = Priority()
+
+
+@st.composite
+def options(draw: st.DrawFn) -> SamplingOptions:
+    kind = draw(st.sampled_from(["text", "text", "stop", "words", "int", "record", "choice"]))
+    temperature = draw(st.sampled_from([0.0, 0.8]))
+    key = stream_key(1, "p", [draw(st.integers(0, 2))], "o", 0) if temperature else None
+    limit = draw(st.integers(1, 24))
+    strip = draw(st.booleans())
+    match kind:
+        case "stop":
+            stop = tuple(draw(st.lists(st.sampled_from(["e", "th", " a", "on", "\n"]), min_size=1, max_size=3)))
+            return SamplingOptions(limit, temperature=temperature, stream_key=key, stop=stop, strip_leading_space=strip)
+        case "words":
+            words = draw(st.integers(0, 4))
+            return SamplingOptions(limit, words, temperature, stream_key=key, top_k=5, strip_leading_space=strip)
+        case "int":
+            return SamplingOptions(limit, temperature=temperature, stream_key=key, type=INT, strip_leading_space=strip)
+        case "record":
+            return SamplingOptions(60, temperature=temperature, stream_key=key, type=RECORD)
+        case "choice":
+            return SamplingOptions(limit + 8, temperature=temperature, stream_key=key, choices=("the", "then", "a cat"))
+        case _:
+            return SamplingOptions(limit, temperature=temperature, stream_key=key, top_p=0.9, strip_leading_space=strip)
+
+
+@st.composite
+def scenarios(draw: st.DrawFn) -> list[Op]:
+    ops: list[Op] = []
+    for i in range(draw(st.integers(3, 14))):
+        parent = draw(st.integers(0, i))
+        if draw(st.booleans()):
+            ops.append(Op(parent, tuple(TOKENIZER.encode_piece(draw(st.sampled_from(PIECES)), first=False))))
+        else:
+            group = draw(st.sampled_from([None, "a", "b"]))
+            objective = draw(st.sampled_from(["latency", "throughput"]))
+            ops.append(Op(parent, (), draw(options()), Priority(group, draw(st.integers(0, 2)), objective)))
+    return ops
+
+
+def expected(ops: Sequence[Op]) -> dict[int, Generation]:
+    """What each generate must answer: one context at a time, its prompt computed in one piece."""
+    runner = reference_runner(TOKENIZER, 8192)
+    runner.allocate(4096)
+    contexts: list[list[int]] = [[TOKENIZER.bos_id or 0]]
+    answers = {}
+    for i, op in enumerate(ops):
+        tokens = contexts[op.parent] + list(op.tokens)
+        if op.options is not None:
+            decoder = OutputDecoder(op.options, TOKENIZER, TOKENIZER.vocabulary_size)
+            done = 0
+            while decoder.finished is None:
+                ids = np.array(tokens + decoder.tokens, dtype=np.int64)
+                known = KVRun(0, np.arange(done), 0)
+                segment = Segment(ids[done:], np.arange(done, len(ids)), done, (0,), True)
+                decoder.advance(runner.run(StepBatch((known,), (segment,)))[0])
+                done = len(ids)
+            answers[i] = decoder.finished
+            tokens = tokens + list(decoder.finished.kept_ids + decoder.finished.tail_ids)
+        contexts.append(tokens)
+    return answers
+
+
+def watch(engine: StepEngine, poison: int | None = None) -> StepEngine:
+    """Check integrity after every step; with `poison`, overwrite all free and scratch slots before it."""
+    step = engine._step
+    random = np.random.default_rng(poison)
+
+    def checked() -> bool:
+        if poison is not None:
+            kv = engine._runner.kv  # type: ignore[attr-defined]
+            allocator = engine._tree.allocator
+            for slots in (allocator.free_slots(), np.arange(allocator.capacity, len(kv))):
+                kv[slots] = random.integers(2**63, size=len(slots), dtype=np.uint64)
+        worked = step()
+        engine.check_integrity()
+        return worked
+
+    engine._step = checked  # type: ignore[method-assign]
+    return engine
+
+
+class Answers:
+    """Collects what the calls of one scenario answer."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[int, Generation | EngineError] = {}
+        self.streamed: dict[int, str] = {}
+        self._changed = threading.Condition()
+
+    def callbacks(self, call: int) -> Callbacks:
+        def settle(outcome: Generation | EngineError) -> None:
+            with self._changed:
+                assert call not in self.outcomes, "a call settled twice"
+                self.outcomes[call] = outcome
+                self._changed.notify_all()
+
+        def on_text(text: str) -> None:
+            assert text and call not in self.outcomes
+            self.streamed[call] = self.streamed.get(call, "") + text
+
+        return Callbacks(settle, settle, on_text)
+
+    def wait(self, count: int) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.outcomes) >= count, TIMEOUT), "the engine is stuck"
+
+
+def submit(engine: StepEngine, ops: Sequence[Op], answers: Answers) -> None:
+    for i, op in enumerate(ops):
+        if op.options is None:
+            engine.fill(op.tokens, i + 1, op.parent)
+        else:
+            engine.generate(op.options, i + 1, op.parent, answers.callbacks(i), priority=op.priority)
+
+
+def run(ops: Sequence[Op], *, poison: int | None = None, **engine_options: object) -> Answers:
+    engine = watch(reference_engine(**{"kv_slots": 4096, **engine_options}), poison)  # type: ignore[arg-type]
+    answers = Answers()
+    try:
+        with engine.hold():
+            submit(engine, ops, answers)
+        answers.wait(sum(op.options is not None for op in ops))
+        for i in range(len(ops)):
+            engine.free_context(i + 1)
+    finally:
+        engine.close()
+    engine.check_integrity()
+    assert engine._tree.live_tokens == 0
+    if not engine_options.get("prefix_cache", True):
+        assert engine._tree.allocator.free_pages >= engine._tree.allocator.pages - 1, "pages leaked"  # BOS keeps one
+    return answers
+
+
+ENGINES: dict[str, dict[str, object]] = {
+    "default": {},
+    "no-cache": {"prefix_cache": False},
+    "one-row": {"max_batch": 1},
+    "small-steps": {"max_step_tokens": 3},
+    "one-token-steps": {"max_step_tokens": 1, "page_size": 1},
+    "speculative": {"speculative_fills": True, "max_step_tokens": 7, "page_size": 4},
+    "small-pages": {"page_size": 3, "prefix_cache": False},
+}
+# Pools that hold the largest context of the scenario and no page more.
+TIGHT_ENGINES: dict[str, dict[str, object]] = {
+    "tight": {"page_size": 4},
+    "tight-no-cache": {"page_size": 8, "prefix_cache": False, "max_step_tokens": 16},
+    "tight-one-slot-pages": {"page_size": 1, "max_batch": 3},
+    "tight-speculative": {"page_size": 3, "speculative_fills": True, "max_step_tokens": 11},
+}
+LAW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def largest_context(ops: Sequence[Op], answers: dict[int, Generation]) -> int:
+    """The largest context of a scenario, in tokens, while it is being decoded."""
+    sizes = [1]
+    largest = 1
+    for i, op in enumerate(ops):
+        size = sizes[op.parent] + len(op.tokens)
+        if op.options is not None:
+            largest = max(largest, size + len(answers[i].sampled_ids) + len(answers[i].tail_ids))
+            size += len(answers[i].kept_ids) + len(answers[i].tail_ids)
+        sizes.append(size)
+    return largest
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@LAW
+@given(ops=scenarios(), poison=st.integers(0, 99))
+def test_answers_depend_on_tokens_and_options_only(name: str, ops: list[Op], poison: int) -> None:
+    wanted = expected(ops)
+    answers = run(ops, poison=poison, **ENGINES[name])
+    assert answers.outcomes == wanted
+    assert answers.streamed == {i: g.text for i, g in wanted.items() if g.text}
+
+
+@pytest.mark.parametrize("name", TIGHT_ENGINES)
+@LAW
+@given(ops=scenarios(), poison=st.integers(0, 99))
+def test_answers_are_the_same_without_a_spare_page(name: str, ops: list[Op], poison: int) -> None:
+    wanted = expected(ops)
+    page_size = TIGHT_ENGINES[name]["page_size"]
+    assert isinstance(page_size, int)
+    slots = -(-largest_context(ops, wanted) // page_size) * page_size
+    assert run(ops, poison=poison, kv_slots=slots, **TIGHT_ENGINES[name]).outcomes == wanted
+
+
+@LAW
+@given(ops=scenarios(), data=st.data())
+def test_aborted_and_freed_calls_leave_nothing_behind(ops: list[Op], data: st.DataObject) -> None:
+    engine = watch(reference_engine(kv_slots=256, page_size=4, max_step_tokens=9, prefix_cache=False))
+    answers = Answers()
+    wanted = expected(ops)
+    abort = {i for i in wanted if data.draw(st.booleans())}
+    try:
+        for i in range(len(ops)):  # not held: freed, aborted and used while running
+            submit_one(engine, ops, i, answers)
+            if i in abort:
+                engine.abort(i + 1)
+        for i in range(len(ops)):
+            engine.free_context(i + 1)
+        answers.wait(len(wanted))
+    finally:
+        engine.close()
+    engine.check_integrity()
+    assert engine._tree.live_tokens == 0
+    assert engine._tree.allocator.free_pages >= engine._tree.allocator.pages - 1
+    for i, outcome in answers.outcomes.items():
+        assert isinstance(outcome, EngineError) or outcome == wanted[i]
+        assert i in abort or isinstance(outcome, Generation) or "abort" in str(outcome) or "slots" in str(outcome)
+
+
+def submit_one(engine: StepEngine, ops: Sequence[Op], i: int, answers: Answers) -> None:
+    op = ops[i]
+    if op.options is None:
+        engine.fill(op.tokens, i + 1, op.parent)
+    else:
+        engine.generate(op.options, i + 1, op.parent, answers.callbacks(i), priority=op.priority)
+
+
+@pytest.mark.parametrize("prefix_cache", [True, False])
+def test_a_pool_a_tenth_of_the_batch_finishes_every_call(prefix_cache: bool) -> None:
+    prompt = tuple(TOKENIZER.encode_piece("Answer with one word. " * 5, first=True))
+    ops = [Op(ROOT, prompt)]
+    for i in range(40):
+        ops.append(Op(1 if i % 2 else ROOT, tuple(TOKENIZER.encode_piece(f"case {i} " * 8, first=False))))
+        ops.append(Op(len(ops), (), SamplingOptions(16, ignore_eos=True), Priority(None, i % 3)))
+    wanted = expected(ops)
+    total = sum(len(op.tokens) + 16 for op in ops)
+    answers = run(ops, poison=1, kv_slots=max(total // 10, 150), page_size=4, prefix_cache=prefix_cache)
+    assert answers.outcomes == wanted
+
+
+def test_ten_thousand_contexts_deep() -> None:
+    engine = reference_engine(kv_slots=1 << 15)
+    answers = Answers()
+    try:
+        with engine.hold():
+            for i in range(4000):  # a chain of fills with an output now and then, and a fork beside each link
+                engine.fill([500 + i % 7], i + 1, i)
+                engine.fill([900 + i % 3, 40], 10_000 + i, i)
+            engine.generate(SamplingOptions(4), 50_000, 4000, answers.callbacks(0))
+            engine.generate(SamplingOptions(4), 50_001, 12_000, answers.callbacks(1))
+        answers.wait(2)
+        assert not [str(o) for o in answers.outcomes.values() if isinstance(o, EngineError)]
+        engine.check_integrity()
+        for i in range(4000):
+            engine.free_context(i + 1)
+            engine.free_context(10_000 + i)
+        engine.generate(SamplingOptions(4), 60_000, 50_000, answers.callbacks(2))
+        answers.wait(3)
+        engine.check_integrity()
+    finally:
+        engine.close()
+
+
+def test_ten_thousand_calls_wait_for_one_output() -> None:
+    engine = reference_engine()
+    answers = Answers()
+    try:
+        with engine.hold():
+            engine.fill([500], 1, ROOT)
+            engine.generate(SamplingOptions(8), 2, 1, answers.callbacks(0))
+            for i in range(3, 10_000):
+                engine.fill([500 + i % 7] if i < 5000 else [], i, i - 1)
+            engine.generate(SamplingOptions(4), 10_000, 9_999, answers.callbacks(1))
+        answers.wait(2)
+        assert not [str(o) for o in answers.outcomes.values() if isinstance(o, EngineError)]
+    finally:
+        engine.close()
+
+
+def test_a_failure_reaches_a_long_chain_of_outputs() -> None:
+    engine = reference_engine()
+    answers = Answers()
+    try:
+        with engine.hold():
+            engine.generate(SamplingOptions(choices=()), 1, ROOT, answers.callbacks(0))
+            for i in range(1, 10_000):
+                engine.generate(SamplingOptions(), i + 1, i, answers.callbacks(i))
+        answers.wait(10_000)
+        assert {str(outcome) for outcome in answers.outcomes.values()} == {"`choices` is empty, so no value is possible"}
+    finally:
+        engine.close()
