@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 from observing import Observation, apply, compile_source, observe
 from random_programs import programs
@@ -16,9 +16,11 @@ from semlang.passes.manager import Pass
 from semlang.passes.pipelines import pipeline
 from semlang.passes.registry import pass_class
 
+NIGHTLY = "SEMC_LAW_EXAMPLES" in os.environ
 EXAMPLES = int(os.environ.get("SEMC_LAW_EXAMPLES", "60"))
-LAW = settings(max_examples=EXAMPLES, deadline=None, derandomize="SEMC_LAW_EXAMPLES" not in os.environ,
-               suppress_health_check=list(HealthCheck), print_blob=True)
+# Shrinking a whole program takes minutes: only the nightly run, which also draws new programs each time, does it.
+LAW = settings(max_examples=EXAMPLES, deadline=None, derandomize=not NIGHTLY, suppress_health_check=list(HealthCheck),
+               print_blob=True, phases=[Phase.reuse, Phase.generate, *([Phase.shrink] if NIGHTLY else [])])
 
 OPTIONAL = ["fold", "cse", "dce", "licm", "prune-barriers"]
 """Passes that take a module between `inline` and `lower-engine`; `tokenize` and `bound-lengths` go there as well."""
