@@ -8,7 +8,7 @@ and passed on to the engine by the executor's own thread.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -94,11 +94,12 @@ class Context:
 
 
 def fill(binding: EngineBinding, parent: Context | None, pieces: Sequence[Any], *, spaced: frozenset[int],
-         roles: tuple[str, ...], label: str) -> Context:
+         roles: tuple[str, ...], label: str, measure: Callable[[int, int], None]) -> Context:
     """The context of `parent` (None for the empty one) followed by `pieces`, of which `spaced` get one space in front.
 
     A piece is a TokenList, a text (tokenized by itself) or a word `role(name)`; `roles` are those that begin inside
-    the token lists, before any such word. Raises EngineError, TokenizerError.
+    the token lists, before any such word. `measure` is told the position and tokens of each text.
+    Raises EngineError, TokenizerError.
     """
     tokenizer = binding.engine.tokenizer
     roles = (*parent.roles, *roles) if parent else roles
@@ -114,7 +115,9 @@ def fill(binding: EngineBinding, parent: Context | None, pieces: Sequence[Any], 
             roles = (*roles, role)
         else:
             assert isinstance(piece, str), f"a piece is text, not {type(piece).__name__}"
-            ids.extend(tokenizer.encode_piece(" " + piece if position in spaced else piece, first=is_start))
+            encoded = tokenizer.encode_piece(" " + piece if position in spaced else piece, first=is_start)
+            measure(position, len(encoded))
+            ids.extend(encoded)
         is_start = False
     context = extended(binding, parent, ids, roles=roles, is_start=is_start)
     binding.engine.fill(ids, context.identifier, parent.identifier if parent else ROOT, label=label)

@@ -73,15 +73,16 @@ def run_if(task: OpTask) -> None:
     if type(condition) is Failure:
         task.finish(*failed_results(task.layout, condition, task.raw_operands()))
         return
-    run = task.run
-    run.observe_branch(task.op, bool(condition))
+    task.run.plan.observations.see("share", task.op, 1.0 if condition else 0.0)
     _enter_once(task, 0 if condition else 1)
 
 
 def run_try(task: OpTask) -> None:
     """`flow.try`: enters its region only where the operand failed."""
     value = task.operand(0)
-    if type(value) is Failure:
+    failed = type(value) is Failure
+    task.run.plan.observations.see("share", task.op, 1.0 if failed else 0.0)
+    if failed:
         _enter_once(task, 0)
     else:
         task.finish(*task.raw_operands())
@@ -102,8 +103,14 @@ class Iteration(Entry, Task):
         Entry.__init__(self, task)
         Task.__init__(self, task.queue)
         self.next = 0
+        self.count = 0
+        """How many there are, once that is known."""
         self.blocked = False
         """Whether it waits for an instance to end before it enters another."""
+
+    def observe_trips(self) -> None:
+        """Tell the planner the number of iterations."""
+        self.task.run.plan.observations.see("trips", self.task.op, self.count)
 
     def must_pause(self, stop: int) -> bool:
         """Whether to return now: until an instance has ended, or to let other tasks run."""
@@ -253,7 +260,8 @@ class LoopIteration(Iteration):
                 break
             self.carried = self.enter(1, (self.next, *self.carried), self.next)
             self.next += 1
-        self.task.run.observe_trips(self.task.op, self.next)
+        self.count = self.next
+        self.observe_trips()
         self.task.give(self.carried)
         self.carried = []
         self.complete = True
@@ -268,7 +276,7 @@ def run_for(task: OpTask) -> None:
         task.finish(*failed_results(task.layout, failed, task.raw_operands()))
         return
     iteration = MapIteration(task, lists)
-    task.run.observe_trips(task.op, iteration.count)
+    iteration.observe_trips()
     iteration.execute()
 
 
@@ -282,7 +290,7 @@ def run_fold(task: OpTask) -> None:
         task.finish(*failed_carried(task.layout, failed, carried))
         return
     iteration = FoldIteration(task, lists, carried)
-    task.run.observe_trips(task.op, iteration.count)
+    iteration.observe_trips()
     iteration.execute()
 
 

@@ -105,7 +105,9 @@ class RunHandle:
         for binding, earlier in zip(run.bindings, before, strict=True):
             stats.add_engine(earlier, binding.engine.stats())
         stats.makespan_s = time.perf_counter() - began
-        run.plan.predict_into(stats)
+        forecast = run.plan.forecast()
+        stats.predicted_peak_kv_tokens = forecast.peak_kv_tokens
+        stats.predicted_makespan_s = forecast.makespan_s
         if self._trace is not None and self._options.trace is not None:
             self._trace.write(self._options.trace, run.bindings)
         return self._collect(stats)

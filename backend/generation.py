@@ -56,12 +56,14 @@ def run_fill(task: OpTask) -> None:
         return
     parent = None if is_root(pieces[0]) else pieces[0]
     binding = parent.binding if parent is not None else task.run.binding(str(op.attributes.get("model") or ""))
+    observations = task.run.plan.observations
     spaced, roles = op.attributes.get("spaced") or (), op.attributes.get("roles") or ()
     assert isinstance(spaced, tuple) and isinstance(roles, tuple)
     try:
         context = fill(binding, parent, pieces[1:], label=str(op.location),
                        spaced=frozenset(number for number in spaced if isinstance(number, int)),
-                       roles=tuple(role.name for role in roles if isinstance(role, Word)))
+                       roles=tuple(role.name for role in roles if isinstance(role, Word)),
+                       measure=lambda piece, count: observations.see("piece_tokens", op, count, piece))
     except (EngineError, TokenizerError) as error:
         task.finish(failure(op, str(error), FailureKind.ENGINE))
         return
@@ -104,6 +106,9 @@ class Request:
         """Send every sample to the engine."""
         parent = self.context
         assert parent is not None
+        observations = self.task.run.plan.observations
+        observations.see("samples", self.task.op, self.samples)
+        observations.see("budget", self.task.op, _budget(self.options.get("max_tokens"), self.type))
         if self.has_samples:
             results: list[Any] = [PartialList(cells) for cells in self.cells]
             results.insert(1, parent)

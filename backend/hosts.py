@@ -169,7 +169,7 @@ class HostCall:
 
     def _begun(self, payload: tuple[int, float]) -> None:
         number, deadline = payload
-        self.hosts.run.at(deadline, lambda: self._timed_out(number))
+        self.hosts.run.at(deadline, self, lambda: self._timed_out(number))
 
     def _awaiting(self, payload: tuple[int, Any]) -> None:
         number, awaitable = payload
@@ -219,7 +219,7 @@ class HostCall:
         self.current = None
         if again and self.attempts <= self.host.retries:
             delay = min(FIRST_DELAY * 2 ** (number - 1), LONGEST_DELAY)
-            self.hosts.run.at(time.monotonic() + delay, self._retry)
+            self.hosts.run.at(time.monotonic() + delay, self, self._retry)
             return
         if number > 1:
             message += f" (attempt {number} of {number})"
@@ -231,6 +231,7 @@ class HostCall:
 
     def _end(self, give: Callable[[OpTask], None], error: str | None) -> None:
         hosts = self.hosts
+        self.current = None
         hosts.calls.discard(self)
         hosts.run.outstanding -= 1
         if self.key is not None:

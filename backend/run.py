@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from ..ir.core import Module, Op
 from ..ir.values import Failure
+from ..passes.cost_model import CostModel
 from . import control_flow, generation, hosts
 from .cells import NotReady, Task, force
 from .contexts import EngineBinding
@@ -78,7 +79,7 @@ class Run:
         default = self._aliases.get("") or next(iter(self.bindings), None)
         self.pure = PureEvaluator(self.layouts, default.engine.tokenizer if default else None, self.stopped)
         self.hosts = Hosts(self, module, host_directory)
-        self.plan = RunPlan(program, arguments, default.engine.tokenizer if default else None)
+        self.plan = RunPlan(program, CostModel())
         self.outstanding = 0
         self.calls: set[Call] = set()
         self.started_calls = 0
@@ -89,7 +90,7 @@ class Run:
         self._arguments = arguments
         self._instances: set[RegionInstance] = set()
         self._root_done = False
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timers: list[tuple[float, int, Source, Callable[[], None]]] = []
         self._inbox: SimpleQueue[tuple[Source | None, Callable[[Any], None], Any]] = SimpleQueue()
         self._answer = threading.Condition()
         self._posted = self._taken = self._answered = 0
@@ -201,7 +202,11 @@ class Run:
             pass
         now = time.monotonic()
         while self._timers and self._timers[0][0] <= now:
-            heapq.heappop(self._timers)[2]()
+            _, _, source, function = heapq.heappop(self._timers)
+            try:
+                function()
+            except Exception as error:
+                self._broke(source.op, error)
 
     def _seconds_to_wait(self) -> float | None:
         times = [t for t in (self._deadline, self._timers[0][0] if self._timers else None) if t is not None]
@@ -296,9 +301,9 @@ class Run:
         assert found is not None, f"no engine for the model `{alias}`"
         return found
 
-    def at(self, deadline: float, function: Callable[[], None]) -> None:
-        """Call `function` at a time of `time.monotonic`."""
-        heapq.heappush(self._timers, (deadline, next(_numbers), function))
+    def at(self, deadline: float, source: Source, function: Callable[[], None]) -> None:
+        """Call `function` at a time of `time.monotonic`; `source` is for messages about defects."""
+        heapq.heappush(self._timers, (deadline, next(_numbers), source, function))
 
     def report(self, source: Source | None, function: Callable[[Any], None], payload: Any) -> None:
         """Have the run's thread call `function(payload)`. Engines' threads wait until that has been answered."""
@@ -358,14 +363,6 @@ class Run:
         self.started_hosts += 1
         if self.trace is not None:
             self.trace.host(call.op, call.started, time.perf_counter(), call.attempts, error)
-
-    def observe_trips(self, op: Op, count: int) -> None:
-        """A loop's number of iterations is known."""
-        self.plan.observe_trips(op, count)
-
-    def observe_branch(self, op: Op, taken: bool) -> None:
-        """A condition is known."""
-        self.plan.observe_branch(op, taken)
 
 
 class OutputTask(Task):

@@ -1,9 +1,8 @@
-"""The planner: in which order the generates of a region run, and what that costs.
+"""The planner: in which order the generates of a region run.
 
-It looks at one region at a time and knows three numbers of each nested one: how many generates it runs one after
-another (`span`), how much KV it holds at most, how long it takes. So it serves compile time, where trip counts may
-be unknown, and run time, where each instance of a region asks again with what has become known. Everything is
-linear in the number of operations.
+It looks at one region at a time and knows one number of each nested one, how many generates it runs one after
+another (`span`). So it serves compile time, where trip counts may be unknown, and run time, where it is asked again
+with what has become known. Everything is linear in the number of operations. `forecast` adds what the order costs.
 
 Stages: a generate is in stage s of its region when the longest chain of generates that it waits for has s links.
 Generates of one stage do not wait for one another: they form a group. Depth: the generates of the longest chain
@@ -14,41 +13,42 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from ..ir.core import Op, Region, Value, walk
-from .cost_model import CostModel
 from .effects import GENERATES
 from .regions import body_of
 
 
-class Knowledge(Protocol):
-    """What is known of a program beyond its text; every answer may be None, unknown."""
+class Knowledge:
+    """What is known of a program beyond its text, per operation; None is unknown. This base knows nothing."""
 
     def trips(self, op: Op) -> float | None:
-        """Iterations of one execution of a loop, on average."""
-
-    def executions(self, op: Op) -> float | None:
-        """How often one instance of its region executes a region operation's first region, on average (0 to 1)."""
-
-    def piece_tokens(self, op: Op, position: int) -> float | None:
-        """Tokens of a text piece of an `engine.fill`, on average."""
-
-
-class Unknown:
-    """Nothing is known."""
-
-    def trips(self, op: Op) -> float | None:
-        """Unknown."""
+        """Iterations of one execution of a `flow.for`, `flow.fold` or `flow.loop`, on average."""
         return None
 
-    def executions(self, op: Op) -> float | None:
-        """Unknown."""
+    def most_trips(self, op: Op) -> float | None:
+        """The most iterations of one execution."""
+        return self.trips(op)
+
+    def share(self, op: Op, region: int) -> float | None:
+        """How often an execution of a `flow.if` or `flow.try` enters a region: 0 to 1."""
         return None
 
-    def piece_tokens(self, op: Op, position: int) -> float | None:
-        """Unknown."""
+    def samples(self, op: Op) -> float | None:
+        """Samples of one execution of a generate whose `n` is an operand, on average."""
         return None
+
+    def budget(self, op: Op) -> float | None:
+        """The budget of a generate whose `max_tokens` is an operand, on average."""
+        return None
+
+    def piece_tokens(self, op: Op, piece: int) -> float | None:
+        """Tokens of a text among the pieces of an `engine.fill`, on average."""
+        return None
+
+    def longest_piece(self, op: Op, piece: int) -> float | None:
+        """The most tokens of a text among the pieces of an `engine.fill`."""
+        return self.piece_tokens(op, piece)
 
 
 @dataclass
@@ -67,8 +67,12 @@ class Order:
         self._knowledge = knowledge
         self._captured = captures(root)
         self._regions: dict[Region, RegionOrder] = {}
-        for region in reversed([region for op in walk([root]) for region in op.regions]):
+        for region in self._captured:
             self._regions[region] = self._order(region)
+
+    def regions(self) -> Iterable[Region]:
+        """All regions, inner ones first."""
+        return self._regions
 
     def of(self, region: Region) -> RegionOrder:
         """The stages of a region."""
@@ -129,18 +133,3 @@ def captures(root: Op) -> dict[Region, list[Value]]:
             defined.update(op.results)
         captured[region] = [value for value in used if value not in defined]
     return captured
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a run is expected to hold and to take. `unknown`: operations whose number or size had to be guessed."""
-
-    peak_kv_tokens: int
-    makespan_s: float
-    calls: float
-    prompt_tokens: float
-    generated_tokens: float
-    unknown: int
-
-
-__all__ = ["CostModel", "Knowledge", "Order", "Prediction", "RegionOrder", "Unknown", "captures"]

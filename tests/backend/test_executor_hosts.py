@@ -185,6 +185,28 @@ def test_a_function_that_does_not_answer_in_time_fails_and_the_run_goes_on(execu
     assert time.monotonic() - started < 15
 
 
+def test_the_time_of_a_call_that_has_answered_does_not_matter(execute: Any, host: Host) -> None:
+    @host
+    def f(x: str) -> str:
+        return x
+
+    @host
+    def slow(x: str) -> str:
+        time.sleep(0.3)
+        return x
+
+    result = execute('''
+    sem.host(@f) {
+      target = "executor_test_hosts:f", parameters = {x = !text}, result = !text, timeout = 0.1, pure = true}
+    sem.host(@slow) {target = "executor_test_hosts:slow", parameters = {x = !text}, result = !text, pure = true}
+    sem.program(@Main) |%x: text| {
+      %a = flow.host(@f, %x) : text
+      %b = flow.host(@slow, %x) : text
+      sem.return(%a, %b) {names = ["a", "b"]}
+    }''', {"x": "v"})
+    assert result.outputs == {"a": "v", "b": "v"}
+
+
 def test_a_coroutine_that_does_not_answer_in_time_is_cancelled(execute: Any, host: Host) -> None:
     cancelled = threading.Event()
 

@@ -1,0 +1,297 @@
+"""What a program is going to hold and to take: KV tokens at the peak, steps, seconds.
+
+Every output is taken to use its budget (`osl`, else `max_tokens`). Loops take the turns and texts have the lengths
+that are known of them: the mean, but where one execution decides the peak, the most. Time is counted in engine
+steps: a call takes one for each token that it decodes. Each region is summed up once, inner regions first, and its
+summary stands for it in the region around it; so the work is that of sorting the operations of each region.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..ir.core import Op, Region, TokenList, Value
+from ..ir.types import Text, holds_context
+from .cost_model import CostModel
+from .effects import GENERATES
+from .planner import Knowledge, Order
+from .regions import body_of, flows
+
+DEFAULT_BUDGET = 256
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Expectations of one run. `unknown`: operations of which a number or size is not known and was left out."""
+
+    peak_kv_tokens: int
+    makespan_s: float
+    calls: float
+    prompt_tokens: float
+    generated_tokens: float
+    unknown: int
+
+
+@dataclass
+class _Summary:
+    """One execution of a region or operation, or many.
+
+    `steps`: engine steps from its begin to its end; `prefill`, `decoded`: tokens computed; `read`: KV tokens read by
+    decoded tokens; `peak`: KV tokens held at most, of those that it makes; `kept`: of these, the ones in its results.
+    """
+
+    calls: float = 0.0
+    steps: float = 0.0
+    prompt: float = 0.0
+    prefill: float = 0.0
+    decoded: float = 0.0
+    read: float = 0.0
+    peak: float = 0.0
+    kept: float = 0.0
+
+    def add(self, other: _Summary, times: float = 1.0) -> None:
+        """Add what is summed; steps, peak and kept tokens depend on the order."""
+        self.calls += times * other.calls
+        self.prompt += times * other.prompt
+        self.prefill += times * other.prefill
+        self.decoded += times * other.decoded
+        self.read += times * other.read
+
+
+def forecast(program: Op, order: Order, knowledge: Knowledge, model: CostModel) -> Forecast:
+    """What one run of `program` (engine level) is going to take with what is known now."""
+    mean = _Work(order, knowledge, model)
+    mean.solve(program)
+    longest = _Work(order, knowledge, model, mean.summaries)
+    longest.solve(program)
+    total = mean.summaries[program.regions[0]]
+    peak = longest.summaries[program.regions[0]].peak
+    seconds = (model.step * total.steps + model.prefill_token * total.prefill + model.decode_row * total.decoded
+               + model.kv_token * total.read)
+    return Forecast(math.ceil(peak), seconds, total.calls, total.prompt, total.decoded, len(mean.unknown))
+
+
+class _Work:
+    """The summaries of all regions. With `typical`, those by mean lengths, texts are as long as the longest."""
+
+    def __init__(self, order: Order, knowledge: Knowledge, model: CostModel,
+                 typical: dict[Region, _Summary] | None = None) -> None:
+        self.typical = typical
+        self.order = order
+        self.knowledge = knowledge
+        self.model = model
+        self.unknown: set[Op] = set()
+        self.length: dict[Value, float] = {}
+        """Tokens of each value that holds a context."""
+        self.tokens: dict[Op, float] = {}
+        """Tokens that a fill adds, or that a generate decodes in one sample."""
+        self.output_of: dict[Value, float] = {}
+        self.summaries: dict[Region, _Summary] = {}
+
+    def solve(self, program: Op) -> None:
+        """Fill in everything."""
+        self.measure(program)
+        for region in self.order.regions():
+            self.summaries[region] = self.region(region)
+
+    # ---- lengths, outer regions first ----
+
+    def measure(self, program: Op) -> None:
+        """Find the length of every context, in textual order."""
+        for op, leaving in _visits(program):
+            if leaving:
+                self._leave(op)
+            elif op.name == "engine.fill":
+                self.tokens[op] = sum(self._piece(op, piece) for piece in range(len(op.args) - 1))
+                self.length[op.result] = self._parent_length(op) + self.tokens[op]
+            elif op.name in GENERATES:
+                self.tokens[op] = self.output_of[op.results[0]] = self._budget(op)
+                parent = self._parent_length(op)
+                self.length[op.results[1]] = parent if self._samples(op) != 1 else parent + self.tokens[op]
+            elif op.regions:
+                for flow in flows(op):
+                    if isinstance(flow.source, Value) and flow.source in self.length:
+                        self.length.setdefault(flow.target, self.length[flow.source])
+            else:
+                known = [self.length[v] for v in op.operands if v in self.length]
+                for result in op.results:
+                    if known and holds_context(result.type):
+                        self.length[result] = max(known)
+
+    def _leave(self, op: Op) -> None:
+        """The results of an operation with regions; carried contexts have grown with every turn."""
+        trips = self._trips(op) if op.name in ("flow.fold", "flow.loop") else 1.0
+        for yielded, result in zip(op.regions[body_of(op)].terminator.args, op.results, strict=True):
+            if isinstance(yielded, Value) and yielded in self.length:
+                before = self.length.get(result, 0.0)
+                grown = self.length[yielded] - before
+                self.length[result] = before + max(grown, 0.0) * trips
+
+    def _parent_length(self, op: Op) -> float:
+        parent = op.args[0]
+        return self.length.get(parent, 0.0) if isinstance(parent, Value) else 0.0
+
+    def _piece(self, op: Op, piece: int) -> float:
+        arg = op.args[1 + piece]
+        if isinstance(arg, TokenList):
+            return len(arg.ids)
+        if isinstance(arg, Value) and arg in self.output_of:
+            return self.output_of[arg]
+        ask = self.knowledge.piece_tokens if self.typical is None else self.knowledge.longest_piece
+        known = ask(op, piece)
+        if known is None:
+            self.unknown.add(op)
+        return known or 0.0
+
+    def _budget(self, op: Op) -> float:
+        bounds = op.attributes.get("osl")
+        if isinstance(bounds, tuple) and isinstance(bounds[1], int):
+            return bounds[1]
+        given = op.attributes.get("max_tokens") or self.knowledge.budget(op)
+        type = op.results[0].type
+        bound = type.max_tokens if isinstance(type, Text) else None
+        budget = given if isinstance(given, int | float) else DEFAULT_BUDGET if bound is None else bound
+        return min(budget, bound) if bound is not None else budget
+
+    def _samples(self, op: Op) -> float:
+        given = op.attributes.get("n")
+        return given if isinstance(given, int) else self.knowledge.samples(op) or 1.0
+
+    def _trips(self, op: Op) -> float:
+        trips = (self.knowledge.trips if self.typical is None else self.knowledge.most_trips)(op)
+        if trips is None:
+            self.unknown.add(op)
+        return trips or 0.0
+
+    # ---- summaries, inner regions first ----
+
+    def region(self, region: Region) -> _Summary:
+        """One execution of a region: every operation begins when the last of what it uses is there."""
+        total = _Summary()
+        items: dict[Op, _Summary] = {}
+        times: dict[Op, tuple[float, float]] = {}
+        ready: dict[Value, float] = {}
+        for op in region.ops:
+            item = items[op] = self._operation(op)
+            total.add(item)
+            begin = max((ready.get(value, 0.0) for value in self.order.uses(op)), default=0.0)
+            times[op] = begin, begin + item.steps
+            total.steps = max(total.steps, begin + item.steps)
+            ready.update(dict.fromkeys(op.results, begin + item.steps))
+        total.steps = max(total.steps, total.decoded / self.model.max_batch)
+        first, last = self._lifetimes(region, items, times)
+        changes: list[tuple[float, float]] = []
+        for op, item in items.items():
+            (begin, end), kept = times[op], item.kept
+            holder = next((result for result in op.results if result in last), None)
+            if op.name == "engine.fill" and holder is not None:
+                kept, end = self.tokens[op], first[holder]
+                total.prefill += kept
+            changes += [(begin, item.peak), (end, -item.peak)]
+            if kept and holder is not None:
+                changes += [(end, kept), (last[holder], -kept)]
+                total.kept += kept if last[holder] == math.inf else 0.0
+        total.peak = max(_most(changes), total.kept)
+        return total
+
+    def _lifetimes(self, region: Region, items: dict[Op, _Summary],
+                   times: dict[Op, tuple[float, float]]) -> tuple[dict[Value, float], dict[Value, float]]:
+        """When the tokens of each context of a region are needed first and last; infinity is after its end."""
+        first: dict[Value, float] = {}
+        last: dict[Value, float] = {}
+        for op in reversed(region.ops):
+            begin, end = math.inf, -math.inf
+            if op is region.terminator:
+                end = math.inf
+            elif items[op].calls or items[op].kept:
+                begin, end = times[op]
+            for result in op.results:
+                begin = min(begin, first.get(result, math.inf))
+                end = max(end, last.get(result, -math.inf))
+            if end == -math.inf:
+                continue
+            for value in self.order.uses(op):
+                if holds_context(value.type):
+                    first[value] = min(first.get(value, math.inf), begin)
+                    last[value] = max(last.get(value, -math.inf), end)
+        return first, last
+
+    def _operation(self, op: Op) -> _Summary:
+        if op.name in GENERATES:
+            samples, tokens, prompt = self._samples(op), self.tokens[op], self._parent_length(op)
+            decoded = samples * tokens
+            # The last token of an output has no KV until something continues it.
+            return _Summary(samples, tokens, samples * prompt, 0.0, decoded, decoded * (prompt + tokens / 2),
+                            samples * (tokens - 1), tokens if samples == 1 else 0.0)
+        match op.name:
+            case "flow.for":
+                return self._parallel(op, self._trips(op))
+            case "flow.fold" | "flow.loop":
+                return self._serial(self.summaries[op.regions[body_of(op)]], self._trips(op))
+            case "flow.if" | "flow.try":
+                return self._branches(op)
+            case _:
+                return _Summary()
+
+    def _parallel(self, op: Op, count: float) -> _Summary:
+        body = self.summaries[op.regions[0]]
+        typical = body if self.typical is None else self.typical[op.regions[0]]
+        total = _Summary(steps=max(body.steps, count * body.decoded / self.model.max_batch), kept=count * body.kept)
+        total.add(body, count)
+        together = min(count, self.model.max_batch)
+        if count:
+            total.peak = body.peak + (together - 1) * typical.peak + (count - together) * typical.kept
+        return total
+
+    def _serial(self, body: _Summary, count: float) -> _Summary:
+        total = _Summary(steps=count * body.steps, kept=count * body.kept)
+        total.add(body, count)
+        growth = body.kept * count * (count - 1) / 2
+        total.prompt += body.calls * growth
+        total.read += body.decoded * growth
+        total.peak = body.peak + max(count - 1, 0.0) * body.kept if count else 0.0
+        return total
+
+    def _branches(self, op: Op) -> _Summary:
+        total = _Summary()
+        for number, region in enumerate(op.regions):
+            body, share = self.summaries[region], self.knowledge.share(op, number)
+            if share is None:
+                if body.calls:
+                    self.unknown.add(op)
+                share = 0.0
+            total.add(body, share)
+            total.steps += share * body.steps
+            if share:
+                total.peak, total.kept = max(total.peak, body.peak), max(total.kept, body.kept)
+        return total
+
+
+def _most(changes: list[tuple[float, float]]) -> float:
+    """The largest sum of (time, change) pairs at any time before the end; changes of one time count together."""
+    held = most = 0.0
+    changes.sort()
+    for number, (time, change) in enumerate(changes):
+        held += change
+        if time < math.inf and (number + 1 == len(changes) or changes[number + 1][0] > time):
+            most = max(most, held)
+    return most
+
+
+def _visits(program: Op) -> Iterator[tuple[Op, bool]]:
+    """Every operation inside a program in textual order, those with regions again (True) when they are left."""
+    stack = [iter(program.regions[0].ops)]
+    around: list[Op] = []
+    while stack:
+        op = next(stack[-1], None)
+        if op is not None:
+            yield op, False
+            if op.regions:
+                around.append(op)
+                stack.append(iter([inner for region in op.regions for inner in region.ops]))
+        else:
+            stack.pop()
+            if around:
+                yield around.pop(), True
