@@ -153,7 +153,7 @@ class ContextTable:
     # ---- starting ----
 
     def _drain(self, steps: list[Callable[[], None]]) -> None:
-        """Do `steps`, the last one first, and all that follows from them; a stack, as chains are too long to recurse."""
+        """Do `steps`, the last one first, and all that follows from them; a stack, as chains are long."""
         self._steps += steps
         if self._draining:
             return

@@ -23,8 +23,9 @@ from semlang.ir.types import BOOL, INT, Field, Int, List, Record, Text
 
 TOKENIZER = embedded_tokenizer()
 assert TOKENIZER.bos_id is not None
-PIECES = ["the cache ", "the cache keeps ", "x", "é€", "", "Answer with one word: yes or no.\n" * 3, "{", " the", "the "]
+PIECES = ["the cache ", "the cache keeps ", "x", "é€", "", "Answer with one word.\n" * 3, "{", " the", "the "]
 RECORD = Record("R", (Field("a", Text(3)), Field("n", Int(0, 10)), Field("l", List(BOOL, 2))))
+DEFAULT = Priority()
 TIMEOUT = 30
 
 
@@ -35,7 +36,7 @@ class Op:
     parent: int
     tokens: tuple[int, ...] = ()
     options: SamplingOptions | None = None
-    priority: Priority = Priority()
+    priority: Priority = DEFAULT
 
 
 @st.composite
@@ -317,6 +318,6 @@ def test_a_failure_reaches_a_long_chain_of_outputs() -> None:
             for i in range(1, 10_000):
                 engine.generate(SamplingOptions(), i + 1, i, answers.callbacks(i))
         answers.wait(10_000)
-        assert {str(outcome) for outcome in answers.outcomes.values()} == {"`choices` is empty, so no value is possible"}
+        assert {str(o) for o in answers.outcomes.values()} == {"`choices` is empty, so no value is possible"}
     finally:
         engine.close()
