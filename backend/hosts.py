@@ -42,7 +42,8 @@ class HostFunction:
         self.pure = bool(attributes.get("pure"))
         timeout, retries = attributes.get("timeout"), attributes.get("retries")
         self.timeout = float(timeout) if isinstance(timeout, int | float) else None
-        self.retries = retries if isinstance(retries, int) else 0
+        may_repeat = self.pure or bool(attributes.get("idempotent"))
+        self.retries = retries if isinstance(retries, int) and may_repeat else 0
         self._function: Callable[..., Any] | None = None
         self._error: HostImportError | None = None
 

@@ -354,9 +354,13 @@ class Run:
 
     def text_released(self, call: Call, text: str) -> None:
         """A piece of an output's text is final; called from the engine's thread."""
-        if self.on_event is not None and not self._finished:
+        if self.on_event is None or self._finished:
+            return
+        try:
             self.on_event(TextReleased(str(call.op.location), str(call.op.attributes["output"]), call.request.indices,
                                        call.sample, text))
+        except Exception as error:
+            self._broke(call.op, error)
 
     def host_ended(self, call: HostCall, error: str | None) -> None:
         """A host call has ended."""

@@ -290,6 +290,26 @@ def test_retries_follow_failures(execute: Any, host: Host, no_delay: None, retri
         assert result.errors["r"].message == f"the host function `f` raised OSError: try again{times}"
 
 
+@pytest.mark.parametrize(("attributes", "calls"), [("retries = 2", 1), ("retries = 2, idempotent = true", 3)])
+def test_hosts_with_effects_are_only_repeated_if_that_is_harmless(execute: Any, host: Host, no_delay: None,
+                                                                  attributes: str, calls: int) -> None:
+    count = 0
+
+    @host
+    def f(x: str) -> str:
+        nonlocal count
+        count += 1
+        raise OSError("no")
+
+    execute(f'''
+    sem.host(@f) {{target = "executor_test_hosts:f", parameters = {{x = !text}}, result = !text, {attributes}}}
+    sem.program(@Main) |%x: text, %e: effect| {{
+      %r, %e1 = flow.host(@f, %x, %e) : text, effect
+      sem.return(%r, %e1) {{names = ["r"]}}
+    }}''', {"x": "v"}, check=False)
+    assert count == calls
+
+
 def test_a_retry_after_a_timeout_ignores_the_late_answer(execute: Any, host: Host, no_delay: None) -> None:
     calls: list[int] = []
     first_may_end = threading.Event()

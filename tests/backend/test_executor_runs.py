@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from semlang.backend import run as run_file
 from semlang.backend.executor import RunHandle, RunOptions, run_module, run_module_async
-from semlang.backend.progress import Progress
 from semlang.ir.diagnostics import InputError
 from semlang.ir.parser import parse_module
 from semlang.ir.source import SourceFile
@@ -232,6 +231,15 @@ def test_a_defect_in_an_answer_ends_the_run(execute: Any, scripted: Any) -> None
     assert "internal error in engine.generate at x.sem:3:1" in result.errors["y"].message
 
 
+def test_a_defect_of_whoever_listens_to_text_ends_the_run(execute: Any, scripted: Any) -> None:
+    def fail(event: Any) -> None:
+        if type(event).__name__ == "TextReleased":
+            raise RuntimeError("oops")
+
+    result = execute.prepare(ONE, {"a": "v"}, engine=scripted(lambda p, s: "x"), on_event=fail).run()
+    assert "RuntimeError: oops" in result.errors["y"].message
+
+
 def test_a_run_in_which_nothing_happens_any_more_ends(execute: Any, scripted: Any,
                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(run_file.HANDLERS, "engine.generate", lambda task: None)
@@ -240,7 +248,7 @@ def test_a_run_in_which_nothing_happens_any_more_ends(execute: Any, scripted: An
     assert "engine.generate at x.sem:3:1" in result.errors["y"].message
 
 
-# ---- traces and progress ----
+# ---- traces ----
 
 TRACED = '''
 sem.host(@f) {target = "executor_test_hosts:f", parameters = {x = !text}, result = !text, pure = true}
@@ -283,33 +291,6 @@ def test_the_trace_holds_every_call_and_nests(execute: Any, host: Host, tmp_path
         assert row in named and e["ts"] >= 0 and e["dur"] >= 0
         assert e["ts"] >= rows.get(row, 0.0) - 1e-3, "spans of one row overlap"
         rows[row] = e["ts"] + e["dur"]
-
-
-class Terminal:
-    """A stream that says whether it is a terminal and keeps what is written."""
-
-    def __init__(self, terminal: bool) -> None:
-        self.terminal = terminal
-        self.written = ""
-
-    def isatty(self) -> bool:
-        return self.terminal
-
-    def write(self, text: str) -> int:
-        self.written += text
-        return len(text)
-
-    def flush(self) -> None:
-        pass
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_progress_is_for_terminals_only(execute: Any, terminal: bool) -> None:
-    stream = Terminal(terminal)
-    with Progress(stream) as progress:
-        execute(ONE, {"a": "v"}, on_event=progress.event)
-    assert ("1 of 1 calls" in stream.written) is terminal
-    assert stream.written == "" or stream.written.endswith("\r\x1b[K")
 
 
 def test_options_are_keywords_of_run_module(scripted: Any) -> None:

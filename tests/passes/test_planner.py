@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-
 from semlang.ir.core import Module, Op, walk
 from semlang.ir.parser import parse_module
 from semlang.ir.source import SourceFile
