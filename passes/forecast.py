@@ -66,8 +66,8 @@ def forecast(program: Op, order: Order, knowledge: Knowledge, model: CostModel) 
     mean.solve(program)
     longest = _Work(order, knowledge, model, mean.summaries)
     longest.solve(program)
-    total = mean.summaries[program.regions[0]]
-    peak = longest.summaries[program.regions[0]].peak
+    region = program.regions[0]
+    total, peak = mean.summary(region), longest.summary(region).peak
     seconds = (model.step * total.steps + model.prefill_token * total.prefill + model.decode_row * total.decoded
                + model.kv_token * total.read)
     return Forecast(math.ceil(peak), seconds, total.calls, total.prompt, total.decoded, len(mean.unknown))
@@ -96,11 +96,15 @@ class _Work:
         for region in self.order.regions():
             self.summaries[region] = self.region(region)
 
+    def summary(self, region: Region) -> _Summary:
+        """The summary of a region; nothing where it touches no engine."""
+        return self.summaries.get(region) or _Summary()
+
     # ---- lengths, outer regions first ----
 
     def measure(self, program: Op) -> None:
         """Find the length of every context, in textual order."""
-        for op, leaving in _visits(program):
+        for op, leaving in self._visits(program):
             if leaving:
                 self._leave(op)
             elif op.name == "engine.fill":
@@ -119,6 +123,25 @@ class _Work:
                 for result in op.results:
                     if known and holds_context(result.type):
                         self.length[result] = max(known)
+
+    def _visits(self, program: Op) -> Iterator[tuple[Op, bool]]:
+        """Every operation of the regions that touch an engine, in textual order; those with regions again (True)
+        when they are left.
+        """
+        touching = set(self.order.regions())
+        stack = [iter(region.ops) for region in program.regions if region in touching]
+        around: list[Op] = []
+        while stack:
+            op = next(stack[-1], None)
+            if op is not None:
+                yield op, False
+                if op.regions:
+                    around.append(op)
+                    stack.append(iter([inner for r in op.regions if r in touching for inner in r.ops]))
+            else:
+                stack.pop()
+                if around:
+                    yield around.pop(), True
 
     def _leave(self, op: Op) -> None:
         """The results of an operation with regions; carried contexts have grown with every turn."""
@@ -175,15 +198,23 @@ class _Work:
         ready: dict[Value, float] = {}
         for op in region.ops:
             item = items[op] = self._operation(op)
-            total.add(item)
-            begin = max((ready.get(value, 0.0) for value in self.order.uses(op)), default=0.0)
-            times[op] = begin, begin + item.steps
-            total.steps = max(total.steps, begin + item.steps)
-            ready.update(dict.fromkeys(op.results, begin + item.steps))
+            if item.calls or item.prefill:
+                total.add(item)
+            begin = 0.0
+            for value in self.order.uses(op):
+                if value in ready and ready[value] > begin:
+                    begin = ready[value]
+            end = begin + item.steps
+            times[op] = begin, end
+            total.steps = max(total.steps, end)
+            if end:
+                ready.update(dict.fromkeys(op.results, end))
         total.steps = max(total.steps, total.decoded / self.model.max_batch)
         first, last = self._lifetimes(region, items, times)
         changes: list[tuple[float, float]] = []
         for op, item in items.items():
+            if op.name != "engine.fill" and not item.calls and not item.kept:
+                continue
             (begin, end), kept = times[op], item.kept
             holder = next((result for result in op.results if result in last), None)
             if op.name == "engine.fill" and holder is not None:
@@ -229,15 +260,15 @@ class _Work:
             case "flow.for":
                 return self._parallel(op, self._trips(op))
             case "flow.fold" | "flow.loop":
-                return self._serial(self.summaries[op.regions[body_of(op)]], self._trips(op))
+                return self._serial(self.summary(op.regions[body_of(op)]), self._trips(op))
             case "flow.if" | "flow.try":
                 return self._branches(op)
             case _:
                 return _Summary()
 
     def _parallel(self, op: Op, count: float) -> _Summary:
-        body = self.summaries[op.regions[0]]
-        typical = body if self.typical is None else self.typical[op.regions[0]]
+        body = self.summary(op.regions[0])
+        typical = body if self.typical is None else self.typical.get(op.regions[0], body)
         total = _Summary(steps=max(body.steps, count * body.decoded / self.model.max_batch), kept=count * body.kept)
         total.add(body, count)
         together = min(count, self.model.max_batch)
@@ -257,7 +288,7 @@ class _Work:
     def _branches(self, op: Op) -> _Summary:
         total = _Summary()
         for number, region in enumerate(op.regions):
-            body, share = self.summaries[region], self.knowledge.share(op, number)
+            body, share = self.summary(region), self.knowledge.share(op, number)
             if share is None:
                 if body.calls:
                     self.unknown.add(op)
@@ -278,20 +309,3 @@ def _most(changes: list[tuple[float, float]]) -> float:
         if time < math.inf and (number + 1 == len(changes) or changes[number + 1][0] > time):
             most = max(most, held)
     return most
-
-
-def _visits(program: Op) -> Iterator[tuple[Op, bool]]:
-    """Every operation inside a program in textual order, those with regions again (True) when they are left."""
-    stack = [iter(program.regions[0].ops)]
-    around: list[Op] = []
-    while stack:
-        op = next(stack[-1], None)
-        if op is not None:
-            yield op, False
-            if op.regions:
-                around.append(op)
-                stack.append(iter([inner for region in op.regions for inner in region.ops]))
-        else:
-            stack.pop()
-            if around:
-                yield around.pop(), True

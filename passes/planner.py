@@ -18,6 +18,8 @@ from ..ir.core import Op, Region, Value, walk
 from .effects import GENERATES
 from .regions import body_of
 
+ENGINE_OPS = GENERATES | {"engine.fill", "prompt.append"}
+
 
 class Knowledge:
     """What is known of a program beyond its text, per operation; None is unknown. This base knows nothing."""
@@ -61,28 +63,32 @@ class RegionOrder:
 
 
 class Order:
-    """`RegionOrder` of every region inside `root`, inner regions first. Unknown loops count as one iteration."""
+    """`RegionOrder` of every region inside `root`, inner regions first. Unknown loops count as one iteration.
+
+    Regions that touch no engine are passed over: they take no time and hold nothing.
+    """
 
     def __init__(self, root: Op, knowledge: Knowledge) -> None:
         self._knowledge = knowledge
-        self._captured = captures(root)
+        self._uses: dict[Op, list[Value]] = {}
         self._regions: dict[Region, RegionOrder] = {}
-        for region in self._captured:
-            self._regions[region] = self._order(region)
+        captured: dict[Region, list[Value]] = {}
+        for region in reversed([region for op in walk([root]) for region in op.regions]):
+            captured[region] = self._capture(region, captured)
+            if any(op.name in ENGINE_OPS or any(r in self._regions for r in op.regions) for op in region.ops):
+                self._regions[region] = self._order(region)
 
     def regions(self) -> Iterable[Region]:
-        """All regions, inner ones first."""
+        """The regions that touch an engine, inner ones first."""
         return self._regions
 
     def of(self, region: Region) -> RegionOrder:
         """The stages of a region."""
-        return self._regions[region]
+        return self._regions.get(region) or RegionOrder()
 
-    def uses(self, op: Op) -> Iterable[Value]:
+    def uses(self, op: Op) -> list[Value]:
         """The operands of an operation and what its regions capture."""
-        yield from op.operands
-        for region in op.regions:
-            yield from self._captured[region]
+        return self._uses[op]
 
     def span(self, op: Op) -> float:
         """How many generates an operation runs one after another."""
@@ -91,45 +97,50 @@ class Order:
         if not op.regions:
             return 0.0
         if op.name == "flow.if":
-            return max(self._regions[region].span for region in op.regions)
-        inner = self._regions[op.regions[body_of(op)]].span
-        if op.name in ("flow.fold", "flow.loop"):
+            return max(self.of(region).span for region in op.regions)
+        inner = self.of(op.regions[body_of(op)]).span
+        if inner and op.name in ("flow.fold", "flow.loop"):
             trips = self._knowledge.trips(op)
             return inner * (1.0 if trips is None else trips)
         return inner
 
-    def _order(self, region: Region) -> RegionOrder:
-        order = RegionOrder()
-        ready: dict[Value, float] = {}
-        for op in region.ops:
-            start = max((ready.get(value, 0.0) for value in self.uses(op)), default=0.0)
-            span = self.span(op)
-            if span:
-                order.stage[op] = start
-            order.span = max(order.span, start + span)
-            for result in op.results:
-                ready[result] = start + span
-        below: dict[Value, float] = {}
-        for op in reversed(region.ops):
-            after = max((below.get(result, 0.0) for result in op.results), default=0.0)
-            span = self.span(op)
-            if span:
-                order.depth[op] = after
-            for value in self.uses(op):
-                below[value] = max(below.get(value, 0.0), after + span)
-        return order
-
-
-def captures(root: Op) -> dict[Region, list[Value]]:
-    """The values that each region inside `root` uses and does not define, inner regions first; does not recurse."""
-    captured: dict[Region, list[Value]] = {}
-    for region in reversed([region for op in walk([root]) for region in op.regions]):
+    def _capture(self, region: Region, captured: dict[Region, list[Value]]) -> list[Value]:
+        """Note what the operations of a region use; the values that it captures from around it."""
         used: dict[Value, None] = {}
         defined = set(region.parameters)
         for op in region.ops:
-            used.update(dict.fromkeys(op.operands))
+            uses = op.operands
             for nested in op.regions:
-                used.update(dict.fromkeys(captured[nested]))
+                uses += captured[nested]
+            self._uses[op] = uses
+            used.update(dict.fromkeys(uses))
             defined.update(op.results)
-        captured[region] = [value for value in used if value not in defined]
-    return captured
+        return [value for value in used if value not in defined]
+
+    def _order(self, region: Region) -> RegionOrder:
+        order = RegionOrder()
+        ready: dict[Value, float] = {}
+        spans = [self.span(op) for op in region.ops]
+        for op, span in zip(region.ops, spans, strict=True):
+            start = 0.0
+            for value in self._uses[op]:
+                if value in ready and ready[value] > start:
+                    start = ready[value]
+            if span:
+                order.stage[op] = start
+                order.span = max(order.span, start + span)
+            if start + span:
+                for result in op.results:
+                    ready[result] = start + span
+        below: dict[Value, float] = {}
+        for op, span in zip(reversed(region.ops), reversed(spans), strict=True):
+            after = 0.0
+            for result in op.results:
+                if result in below and below[result] > after:
+                    after = below[result]
+            if span:
+                order.depth[op] = after
+            if after + span:
+                for value in self._uses[op]:
+                    below[value] = max(below.get(value, 0.0), after + span)
+        return order

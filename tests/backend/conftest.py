@@ -20,6 +20,7 @@ from semlang.backend.engine import (
 from semlang.backend.executor import RunHandle, RunOptions
 from semlang.backend.reference import reference_engine
 from semlang.backend.results import RunResult
+from semlang.ir.core import Module
 from semlang.ir.definition import Level
 from semlang.ir.parser import parse_module
 from semlang.ir.source import SourceFile
@@ -136,9 +137,10 @@ class Execute:
         self.engines.append(engine)
         return engine
 
-    def prepare(self, text: str, arguments: Mapping[str, Any] | None = None, *, engine: Engine | None = None,
-                engines: Mapping[str, Engine] | None = None, check: bool = True, **options: Any) -> RunHandle:
-        module = parse_module(SourceFile("test.sir", text))
+    def prepare(self, program: str | Module, arguments: Mapping[str, Any] | None = None, *,
+                engine: Engine | None = None, engines: Mapping[str, Engine] | None = None, check: bool = True,
+                **options: Any) -> RunHandle:
+        module = program if isinstance(program, Module) else parse_module(SourceFile("test.sir", program))
         if check:
             verify(module, Level.ENGINE)
         if engines is None:
@@ -146,8 +148,8 @@ class Execute:
         self.engines_of_run = list(engines.values())
         return RunHandle(module, engines, arguments or {}, RunOptions(**options))
 
-    def __call__(self, text: str, arguments: Mapping[str, Any] | None = None, **options: Any) -> RunResult:
-        handle = self.handle = self.prepare(text, arguments, **options)
+    def __call__(self, program: str | Module, arguments: Mapping[str, Any] | None = None, **options: Any) -> RunResult:
+        handle = self.handle = self.prepare(program, arguments, **options)
         result = handle.run()
         self.check_released(handle)
         return result

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from semlang.backend import run as run_file
 from semlang.backend.region_instance import RegionInstance
+from semlang.ir.core import Module, Op, Region, Symbol, Value
+from semlang.ir.types import INT
 
 Host = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -22,15 +24,15 @@ def increment(host: Host) -> None:
 
 
 def test_a_chain_of_100_000_operations(execute: Any) -> None:
-    lines = "\n".join(f"%v{i + 1} = flow.pure(@add, %v{i}, %one) : int" for i in range(100_000))
-    result = execute(f'''sem.program(@Main) |%v0: int| {{
-    %one = flow.const(1) : int
-    {lines}
-    %c = engine.fill(engine.root, "keeps this region from being pure") : ctx
-    engine.free(%c)
-    sem.return(%v100000) {{names = ["r"]}}
-    }}''', {"v0": 0}, check=False)
-    assert result.outputs == {"r": 100_000}
+    start = value = Value(INT, "v0")
+    ops = []
+    for _ in range(100_000):
+        op = Op("flow.pure", [Symbol("add"), value, 1], [Value(INT)])
+        value = op.result
+        ops.append(op)
+    ops.append(Op("sem.return", [value], attributes={"names": ("r",)}))
+    program = Op("sem.program", [Symbol("Main")], regions=[Region([start], ops)])
+    assert execute(Module([program]), {"v0": 0}, check=False).outputs == {"r": 100_000}
 
 
 def test_a_map_over_many_pure_elements(execute: Any) -> None:
