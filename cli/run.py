@@ -25,7 +25,7 @@ PLANNED_FLAGS = {"report": "a run as a web page", "journal": "resuming a killed 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
-    parser.add_argument("file", metavar="FILE.sem", help="source file; `-` is stdin")
+    parser.add_argument("file", metavar="FILE", help="source, or IR of any level in a FILE.sir; `-` is source on stdin")
     add_program(parser)
     parser.add_argument("--arg", action="append", default=[], metavar="NAME=VALUE",
                         help="a parameter: text as it is, other types as JSON; NAME=@FILE reads the value from a file")
@@ -53,11 +53,11 @@ def execute(arguments: argparse.Namespace) -> int:
     for flag in PLANNED_FLAGS:
         if getattr(arguments, flag):
             raise InputError.of(NOT_BUILT, f"--{flag} ({PLANNED_FLAGS[flag]}) is not built yet")
-    from ..frontend.compile import compile_file
     from . import results
+    from .loading import load_unit
 
     began = time.perf_counter()
-    unit = compile_file(arguments.file, program=arguments.program)
+    unit = load_unit(arguments.file, arguments.program)
     messages.show(unit.diagnostics)
     result = compile_and_run(unit, arguments, time.perf_counter() - began)
     messages.progress("")
@@ -75,8 +75,8 @@ def compile_and_run(unit: CompiledUnit, arguments: argparse.Namespace, checking_
     """Read the arguments, make the engines, run the passes and the program."""
     from ..backend.executor import prepare_arguments, run_module
     from ..passes.manager import run_pipeline
-    from ..passes.pipelines import pipeline
     from .engines import EnginePool, target_of_engines
+    from .loading import remaining_passes
     from .models import choose_models
     from .pipelines import default_reproducer_options
     from .program_arguments import program_arguments
@@ -91,7 +91,8 @@ def compile_and_run(unit: CompiledUnit, arguments: argparse.Namespace, checking_
     with EnginePool(prefix_cache=arguments.level > 0, trace=arguments.trace is not None) as pool:
         engines = pool.engines(choice)
         began = time.perf_counter()
-        run_pipeline(unit.module, pipeline(arguments.level), target_of_engines(choice, engines),
+        passes = remaining_passes(unit.module, unit.root, arguments.level)
+        run_pipeline(unit.module, passes, target_of_engines(choice, engines),
                      default_reproducer_options(arguments.file))
         compiling_seconds = time.perf_counter() - began
         if choice.is_embedded:

@@ -35,3 +35,12 @@ def test_a_shared_preamble_is_computed_once(capsys: pytest.CaptureFixture[str]) 
     stats = run(ROOT / "programs" / "copilot.sem", 2, "reference", capsys)["stats"]
     assert isinstance(stats["filled_tokens"], int) and isinstance(stats["prompt_tokens"], int)
     assert stats["filled_tokens"] < stats["prompt_tokens"] / 2
+
+
+@pytest.mark.parametrize("level", ["sem", "prompt", "engine"])
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
+def test_printed_programs_run(program: Path, level: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """IR of any level runs as the source does; hosts are found in the folder that the declaration names."""
+    file = tmp_path / "printed.sir"
+    assert main(["compile", str(program), "--emit", level, "--engine", "reference", "-o", str(file)]) == 0
+    assert run(file, 2, "reference", capsys)["outputs"] == run(program, 2, "reference", capsys)["outputs"]

@@ -314,3 +314,14 @@ def test_warnings_do_not_stop_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     captured = capsys.readouterr()
     assert captured.out == "1\n"
     assert "warning[W0101]" in captured.err
+
+
+def test_ir_runs_after_editing(capsys: pytest.CaptureFixture[str]) -> None:
+    write("main.sem", 'program Main(n: int = 20) -> x: int { return n + 1 }')
+    assert main(["compile", "main.sem", "--emit", "sem", "-o", "main.sir"]) == 0
+    write("main.sir", Path("main.sir").read_text().replace("flow.const(1)", "flow.const(22)"))
+    assert main(["run", "main.sir"]) == 0
+    assert capsys.readouterr().out == "42\n"
+    write("main.sir", Path("main.sir").read_text().replace("@add", "@ad"))
+    assert main(["run", "main.sir"]) == 2
+    assert "main.sir:" in capsys.readouterr().err
