@@ -71,7 +71,8 @@ def span_at(location: str, files: dict[str, SourceFile]) -> Span | None:
 def show_stats(stats: RunStats) -> None:
     """Print the most telling counters in one line."""
     messages.note(
-        f"{stats.calls} calls, {stats.prompt_tokens} prompt tokens ({stats.filled_tokens} computed, "
+        f"{stats.calls} call{'s' * (stats.calls != 1)}, {stats.prompt_tokens} prompt tokens "
+        f"({stats.filled_tokens} computed, "
         f"{stats.shared_tokens} shared), {stats.generated_tokens} generated in {stats.engine_steps} steps, "
         f"{stats.makespan_s:.2f} s")
 

@@ -296,7 +296,7 @@ def test_the_embedded_model_says_that_it_writes_noise(capsys: pytest.CaptureFixt
     assert main(["run", "main.sem"]) == 0
     captured = capsys.readouterr()
     assert "semc: the embedded default model writes noise; name a real one with --model DIR|ID\n" in captured.err
-    assert "semc: 1 calls, " in captured.err
+    assert "semc: 1 call, " in captured.err
 
 
 def test_trace(capsys: pytest.CaptureFixture[str]) -> None:

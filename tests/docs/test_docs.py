@@ -126,4 +126,4 @@ def line_pattern(line: str) -> str:
         return r"(?:.*\n)*?"
     pattern = ".*".join(re.escape(part) for part in line.split("…"))
     # Seconds differ, and a torch engine fills ahead of need when it has the time.
-    return re.sub(r"\d+(\\\.\d+)?", r"\\d+(\\.\\d+)?", pattern) if re.match(r"semc: \d+ calls", line) else pattern
+    return re.sub(r"\d+(\\\.\d+)?", r"\\d+(\\.\\d+)?", pattern) if re.match(r"semc: \d+ calls?", line) else pattern
