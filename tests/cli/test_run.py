@@ -1,6 +1,10 @@
 """`semc run`: arguments, outputs, failures, models, the JSON object."""
 
+import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -156,9 +160,6 @@ def test_the_program_is_chosen(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_stdin(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    import io
-    import sys
-
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"program Main() -> x: int { return 7 }")))
     assert main(["run", "-"]) == 0
     assert capsys.readouterr().out == "7\n"
@@ -297,6 +298,26 @@ def test_the_embedded_model_says_that_it_writes_noise(capsys: pytest.CaptureFixt
     captured = capsys.readouterr()
     assert "semc: the embedded default model writes noise; name a real one with --model DIR|ID\n" in captured.err
     assert "semc: 1 call, " in captured.err
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    write("main.sem", GREETING)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert main(["run", "main.sem"]) == 2
+    shown = capsys.readouterr().err
+    assert "the torch engine needs a package that is not installed: torch" in shown
+    assert "pip install 'semlang[torch]'" in shown
+
+
+def test_progress_is_shown_on_terminals_only(capsys: pytest.CaptureFixture[str]) -> None:
+    write("main.sem", GREETING)
+    command = [sys.executable, "-P", "-m", "semlang", "run", "main.sem", "--engine", "reference"]
+    on_terminal = [sys.executable, "-c", f"import pty; pty.spawn({command!r})"]
+    shown = subprocess.run(on_terminal, capture_output=True, text=True, check=True,
+                           env={**os.environ, "TERM": "xterm"}).stdout
+    assert "\x1b[K1 of 1 calls, " in shown
+    assert main(["run", "main.sem", "--engine", "reference"]) == 0
+    assert "\x1b[K" not in capsys.readouterr().err
 
 
 def test_trace(capsys: pytest.CaptureFixture[str]) -> None:
