@@ -105,7 +105,7 @@ class EngineStats:
     filled_tokens: int = 0
     """Prompt tokens really computed (forward passes over known tokens, refills after preemption excluded)."""
     refilled_tokens: int = 0
-    """Tokens computed again because their KV had been dropped."""
+    """Tokens computed again because their KV had been dropped, or because their logits were wanted once more."""
     generated_tokens: int = 0
     engine_steps: int = 0
     peak_kv_tokens: int = 0

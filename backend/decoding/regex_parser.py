@@ -6,13 +6,16 @@ change nothing. Look-around, back-references and word borders are errors, as no 
 
 from __future__ import annotations
 
+import importlib
 import re
-from re import _constants as constants
-from re import _parser as parser
 from typing import Any
 
 from ..engine import EngineError
 from .pattern import Alternatives, Characters, Literal, Pattern, Repeat, Sequence, complement
+
+# The standard library's own parser (there is no public name for it since Python 3.11).
+parser: Any = importlib.import_module("re._parser")
+constants: Any = importlib.import_module("re._constants")
 
 _DIGITS = ((0x30, 0x39),)
 _SPACES = ((0x09, 0x0D), (0x20, 0x20))

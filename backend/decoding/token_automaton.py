@@ -8,20 +8,19 @@ has more than `max_tokens` tokens, the one that closes it aside.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...ir.target import Tokenizer
 from .byte_automaton import DEAD, UNREACHABLE, ByteAutomaton
+from .recent_results import RecentResults
 from .token_table import TokenSteps, TokenTable
 
 SAME_TEXT, NEW_TEXT, AT_TEXT_START = 0, 1, 2
-CACHED_MASKS, CACHED_STEPS = 256, 32
 NEVER_EXITS = 1 << 30
 
 
@@ -32,10 +31,18 @@ class TokenState(NamedTuple):
     tokens_in_text: int
 
 
+_NUMBERS = count()
+MASKS: RecentResults[tuple[int, tuple[TokenState, int]], NDArray[np.uint8]] = RecentResults(2048)
+"""Packed masks by automaton, state and budget: at most 20 kB each with 150,000 tokens."""
+STEPS: RecentResults[tuple[int, int], TokenSteps] = RecentResults(24)
+"""By automaton and byte state: at most 3 MB each with 150,000 tokens."""
+
+
 class TokenAutomaton:
-    """A grammar over tokens. What is computed of a state is kept (masks: the last 256)."""
+    """A grammar over tokens. What is computed of a state is kept for a while; several threads may share one."""
 
     def __init__(self, automaton: ByteAutomaton, table: TokenTable) -> None:
+        self._number = next(_NUMBERS)
         self.bytes = automaton
         self.table = table
         self.start = TokenState(automaton.start, 0)
@@ -43,8 +50,6 @@ class TokenAutomaton:
         rows = np.vstack([automaton.next, np.full((1, 256), DEAD, dtype=np.int32)])
         self._next: NDArray[np.int32] = np.where(rows == DEAD, dead, rows).astype(np.int32)
         self._in_text: NDArray[np.bool_] = np.append(automaton.bound != UNREACHABLE, False)
-        self._steps: OrderedDict[int, TokenSteps] = OrderedDict()
-        self._masks: OrderedDict[tuple[TokenState, int], NDArray[np.bool_]] = OrderedDict()
         self._edges: dict[int, list[tuple[int, int]]] = {}
         self._distances: dict[TokenState, int] = {}
         self._more_than: dict[TokenState, int] = {}
@@ -78,7 +83,9 @@ class TokenAutomaton:
         """Tokens after which the value can still be completed within `budget` tokens in all, bool [vocabulary]."""
         unhurried = self._enough is not None and budget - 1 >= self._enough
         key = (state, UNREACHABLE if unhurried else budget)
-        return _remember(self._masks, key, CACHED_MASKS, lambda: self._find_mask(state, None if unhurried else budget))
+        limit = None if unhurried else budget
+        bits = MASKS.get((self._number, key), lambda: np.packbits(self._find_mask(state, limit)))
+        return np.unpackbits(bits, count=len(self.table.tokens)).view(np.bool_)
 
     def _find_mask(self, state: TokenState, budget: int | None) -> NDArray[np.bool_]:
         steps = self._step(state.byte_state)
@@ -111,9 +118,7 @@ class TokenAutomaton:
         return TokenState(byte_state, (state.tokens_in_text + 1, 1, 0)[kind])
 
     def _step(self, byte_state: int) -> TokenSteps:
-        return _remember(
-            self._steps, byte_state, CACHED_STEPS, lambda: self.table.step(self._next, byte_state, self._in_text)
-        )
+        return STEPS.get((self._number, byte_state), lambda: self.table.step(self._next, byte_state, self._in_text))
 
     def _kinds(self, steps: TokenSteps) -> NDArray[np.int64]:
         """How each token relates to the bounded text that it ends in, int64 [n]."""
@@ -195,23 +200,6 @@ class TokenAutomaton:
 
     def _bound_at(self, state: TokenState) -> int:
         return int(self.bytes.bound[state.byte_state])
-
-
-Key = TypeVar("Key")
-Result = TypeVar("Result")
-
-
-def _remember(cache: OrderedDict[Key, Result], key: Key, size: int, compute: Callable[[], Result]) -> Result:
-    """`cache[key]`, computed if missing; the least recently used entry makes room."""
-    found = cache.get(key)
-    if found is None:
-        found = compute()
-        if len(cache) >= size:
-            cache.popitem(last=False)
-        cache[key] = found
-    else:
-        cache.move_to_end(key)
-    return found
 
 
 class _ByDigest:

@@ -24,8 +24,10 @@ def test_two_builds_are_the_same_to_the_byte(tmp_path: Path, monkeypatch: pytest
         monkeypatch.setenv("SEMC_CACHE", str(tmp_path / name))
         built.append(embedded_model_directory())
         assert built[-1].parent == tmp_path / name == cache_directory()
-    same, different, missing = filecmp.cmpfiles(*built, [*TOKENIZER_FILES, "model.safetensors"], shallow=False)
-    assert sorted(same) == sorted([*TOKENIZER_FILES, "model.safetensors"]) and not different and not missing
+    one, two = built
+    names = sorted([*TOKENIZER_FILES, "model.safetensors"])
+    same, different, missing = filecmp.cmpfiles(one, two, names, shallow=False)
+    assert sorted(same) == names and not different and not missing
     assert load_tokenizer(built[0]).digest == load_tokenizer(embedded_tokenizer_directory()).digest
 
 

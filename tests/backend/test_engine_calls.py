@@ -111,6 +111,20 @@ def test_without_the_cache_only_parents_are_shared(outcomes: Outcomes) -> None:
     assert outcomes.found[1] == outcomes.found[2] == outcomes.found[20]
 
 
+def test_calls_on_the_same_context_share_a_row(engine: StepEngine, outcomes: Outcomes) -> None:
+    with engine.hold():
+        engine.fill(PROMPT, 1, ROOT)
+        for i in range(3):
+            engine.generate(FIXED, 10 + i, 1, outcomes.callbacks(i))
+        for i in range(3, 6):
+            sampled = SamplingOptions(6, temperature=1.0, ignore_eos=True, stream_key=bytes([i]))
+            engine.generate(sampled, 10 + i, 1, outcomes.callbacks(i))
+    outcomes.wait(6)
+    # The prompt's logits serve all six; after it the three greedy outputs stay together, the sampled ones part.
+    assert engine.stats().batch_sizes == [1, 4, 4, 4, 4, 4]
+    assert len({outcomes.generation(i).text for i in range(6)}) == 4
+
+
 def test_calls_on_unknown_contexts_are_refused(engine: StepEngine, outcomes: Outcomes) -> None:
     engine.fill(PROMPT, 1, ROOT)
     with pytest.raises(ValueError, match="context 1 is in use"):
