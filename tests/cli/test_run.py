@@ -1,4 +1,4 @@
-"""`semc run`: arguments, outputs, failures, models, the JSON object."""
+"""`semc run`: outputs, failures, statistics, the JSON object."""
 
 import io
 import json
@@ -12,17 +12,6 @@ from semlang.cli.main import main
 
 STATS = {"calls", "prompt_tokens", "filled_tokens", "shared_tokens", "generated_tokens", "engine_steps",
          "peak_kv_tokens", "predicted_peak_kv_tokens", "makespan_s", "predicted_makespan_s", "compile_s"}
-TYPES = """
-enum Level { low, high = "very high" }
-type Point { x: int, y: float? }
-
-program Main(t: text = "t", o: text? = none, i: int = 1, f: float = 1.0, b: bool = true, e: Level = low,
-             p: Point = Point(x = 1, y = none), xs: list[int] = [], m: map[text, int] = [:]) -> (
-  t: text, o: text, i: int, f: float, b: bool, e: Level, p: Point, xs: list[int], m: map[text, int],
-) {
-  return t, o ?? "none", i, f, b, e, p, xs, m
-}
-"""
 GREETING = """
 semantic Greet(name: text) -> greeting: text {
   \"\"\"Greet {{input:name}}: {{output:greeting max_tokens=8}}\"\"\"
@@ -81,74 +70,6 @@ def test_the_same_seed_gives_the_same_samples(capsys: pytest.CaptureFixture[str]
     write("main.sem", GREETING.replace("max_tokens=8", "max_tokens=8 temperature=1.0"))
     outputs = [run_json(capsys, "--seed", seed)["outputs"] for seed in ("1", "1", "2")]
     assert outputs[0] == outputs[1] != outputs[2]
-
-
-@pytest.mark.parametrize(("argument", "value"), [
-    ("t=a = b", "a = b"), ("t=", ""), ('t="quoted"', '"quoted"'), ("o=null", "null"), ("o=x", "x"), ("i=-3", -3),
-    ("f=2", 2.0), ("b=false", False), ("e=high", "very high"), ("e=very high", "very high"), ('e="low"', "low"),
-    ('p={"x": 2}', {"x": 2, "y": None}), ("xs=[1, 2]", [1, 2]), ('m={"b": 1, "a": 2}', {"a": 2, "b": 1}),
-])
-def test_arguments(argument: str, value: object, capsys: pytest.CaptureFixture[str]) -> None:
-    write("main.sem", TYPES)
-    assert run_json(capsys, "--arg", argument)["outputs"][argument.partition("=")[0]] == value
-
-
-@pytest.mark.parametrize(("argument", "content", "value"), [
-    ("t=@file", "line\n", "line\n"), ("o=@file", " x ", " x "), ("xs=@file", "[1,\n2]\n", [1, 2]),
-    ("e=@file", "high\n", "very high"),
-])
-def test_arguments_from_files(argument: str, content: str, value: object, capsys: pytest.CaptureFixture[str]) -> None:
-    write("main.sem", TYPES)
-    write("file", content)
-    assert run_json(capsys, "--arg", argument)["outputs"][argument.partition("=")[0]] == value
-
-
-def test_a_file_of_arguments(capsys: pytest.CaptureFixture[str]) -> None:
-    write("main.sem", TYPES)
-    write("args.json", '{"t": "from file", "i": 5, "o": null, "f": 3}')
-    outputs = run_json(capsys, "--args", "args.json", "--arg", "i=6")["outputs"]
-    assert (outputs["t"], outputs["i"], outputs["o"], outputs["f"]) == ("from file", 6, "none", 3.0)
-
-
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["--arg", "t"], "`--arg t` has no value"),
-    (["--arg", "i=1", "--arg", "i=2"], "the argument `i` is given twice"),
-    (["--arg", "i=one"], "the argument `i` is wrong: expected an int as JSON"),
-    (["--arg", "i=1.5"], "the argument `i` is wrong: expected an int, found the float 1.5"),
-    (["--arg", "i=true"], "the argument `i` is wrong"),
-    (["--arg", "i=9223372036854775808"], "is beyond 64 bits"),
-    (["--arg", "f=NaN"], "the argument `f` is wrong"),
-    (["--arg", "b=True"], "the argument `b` is wrong"),
-    (["--arg", "e=medium"], "the argument `e` is wrong"),
-    (["--arg", 'p={"x": 1, "z": 2}'], "has no field 'z'"),
-    (["--arg", "p={}"], "the field x of the record Point is missing"),
-    (["--arg", "xs=[1,"], "the argument `xs` is wrong"),
-    (["--arg", "tt=x"], "has no parameter `tt`"),
-    (["--arg", "t=@nowhere"], "cannot read `nowhere`"),
-    (["--args", "nowhere.json"], "cannot read `nowhere.json`"),
-    (["--args", "list.json"], "must hold a JSON object"),
-    (["--args", "broken.json"], "broken.json:2:1"),
-    (["--args", "twice.json"], "given twice"),
-    (["--args", "wrong.json"], "the argument `t` is wrong: expected a text, found the int 1"),
-    (["--program", "Other"], "`main.sem` has no program `Other`"),
-])
-def test_wrong_arguments(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    write("main.sem", TYPES)
-    write("list.json", "[]")
-    write("broken.json", '{"t": \nx}')
-    write("twice.json", '{"t": "a", "t": "b"}')
-    write("wrong.json", '{"t": 1}')
-    assert main(["run", "main.sem", "--engine", "reference", *arguments]) == 2
-    captured = capsys.readouterr()
-    assert message in captured.err
-    assert captured.out == ""
-
-
-def test_missing_arguments_are_all_named(capsys: pytest.CaptureFixture[str]) -> None:
-    write("main.sem", "program Main(a: text, b: int) -> x: text { return a + \"${b}\" }")
-    assert main(["run", "main.sem"]) == 2
-    shown = capsys.readouterr().err
-    assert "`a`" in shown and "`b`" in shown and "2 errors" in shown
 
 
 def test_the_program_is_chosen(capsys: pytest.CaptureFixture[str]) -> None:
@@ -247,66 +168,6 @@ def test_failures_without_hosts_have_places(capsys: pytest.CaptureFixture[str]) 
     found = run_json(capsys, code=1)
     assert found["outputs"] == {"good": 2}
     assert found["errors"]["bad"]["location"] == "main.sem:2:10"  # type: ignore[index]
-
-
-def test_aliases_are_bound_by_flag_then_environment_then_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                              capsys: pytest.CaptureFixture[str]) -> None:
-    write("main.sem", 'model small = "someone/tiny"\n' + GREETING.replace("text {\n", "text using small {\n"))
-    assert main(["run", "main.sem", "--engine", "reference"]) == 0  # computes without any model
-    capsys.readouterr()
-    for arguments, settings, message in [
-        (["--model", "small=./nowhere"], "", "there is no directory ./nowhere"),
-        ([], '[models]\nsmall = "./elsewhere"', "there is no directory ./elsewhere"),
-        (["--model", "small=./nowhere"], '[models]\nsmall = "./elsewhere"', "there is no directory ./nowhere"),
-        (["--model", "smal=./nowhere"], "", "did you mean `small`?"),
-        (["--model", "small=a", "--model", "small=b"], "", "`--model` is given twice for `small`"),
-        (["--model", "small="], "", "names no model"),
-        (["--config", "nowhere.toml"], "", "cannot read nowhere.toml"),
-        ([], "engin = 'torch'", "unknown key `engin`"),
-        ([], "engine = ", "is not valid TOML"),
-        ([], "engine = 3", "`engine` must be text"),
-        ([], "models = 3", "must be a table"),
-    ]:
-        write("semc.toml", settings)
-        assert main(["run", "main.sem", "--engine", "reference", *arguments]) == 2, (arguments, settings)
-        assert message in capsys.readouterr().err
-
-
-def test_the_default_model_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch,
-                                                      capsys: pytest.CaptureFixture[str]) -> None:
-    write("main.sem", GREETING)
-    monkeypatch.setenv("SEMC_MODEL", "./from-environment")
-    assert main(["run", "main.sem"]) == 2
-    assert "there is no directory ./from-environment" in capsys.readouterr().err
-    assert main(["run", "main.sem", "--model", "./from-flag"]) == 2
-    assert "there is no directory ./from-flag" in capsys.readouterr().err
-
-
-def test_the_engine_of_the_configuration(capsys: pytest.CaptureFixture[str]) -> None:
-    write("main.sem", GREETING)
-    write("semc.toml", 'engine = "reference"')
-    assert main(["run", "main.sem"]) == 0
-    assert "embedded" not in capsys.readouterr().err
-    write("semc.toml", 'engine = "abacus"')
-    assert main(["run", "main.sem"]) == 2
-    assert "there is no engine `abacus`" in capsys.readouterr().err
-
-
-def test_the_embedded_model_says_that_it_writes_noise(capsys: pytest.CaptureFixture[str]) -> None:
-    write("main.sem", GREETING)
-    assert main(["run", "main.sem"]) == 0
-    captured = capsys.readouterr()
-    assert "semc: the embedded default model writes noise; name a real one with --model DIR|ID\n" in captured.err
-    assert "semc: 1 call, " in captured.err
-
-
-def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    write("main.sem", GREETING)
-    monkeypatch.setitem(sys.modules, "torch", None)
-    assert main(["run", "main.sem"]) == 2
-    shown = capsys.readouterr().err
-    assert "the torch engine needs a package that is not installed: torch" in shown
-    assert "pip install 'semlang[torch]'" in shown
 
 
 def test_progress_is_shown_on_terminals_only(capsys: pytest.CaptureFixture[str]) -> None:
