@@ -28,9 +28,8 @@ def straight_line(calls: int) -> str:
     )
     lines = [f"  let v{n} = F{n % 3}({f'v{n - 3}' if n % 3 == 0 and n else 'a'})" for n in range(calls)]
     results = ", ".join(f"v{n}" for n in range(calls))
-    return (
-        f"{functions}\nprogram Main(a: text) -> all: list[text] {{\n" + "\n".join(lines) + f"\n  return [{results}]\n}}\n"
-    )
+    body = "\n".join(lines)
+    return f"{functions}\nprogram Main(a: text) -> all: list[text] {{\n{body}\n  return [{results}]\n}}\n"
 
 
 def mapped(elements: int) -> str:
