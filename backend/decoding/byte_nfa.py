@@ -59,6 +59,8 @@ class ByteNFA:
                 return self._add_repeat(part, low, high, start)
             case IntRange(low, high):
                 return self._add_int_range(low, high, start)
+            case BoundedText(_, 0):
+                return start
             case BoundedText(part, max_tokens):
                 self._current_bound = max_tokens
                 first = self._state()

@@ -1,9 +1,9 @@
 """Which tokens a grammar allows in a state, and how few tokens complete the value from there.
 
 A token is allowed where all its bytes are. A state of the search is a byte state and, inside a text with a
-token bound, how many tokens of that text have been generated: tokens that end inside the text and bring content
-to it. Such a token is allowed only while a closing quote can still follow within the bound; so a bounded text never
-has more than `max_tokens` tokens, the one that closes it aside.
+token bound, how many tokens have brought content to that text. A token that brings more is allowed only within the
+bound, and only if a closing quote can still follow within it; so at most `max_tokens` tokens overlap the content of
+a bounded text, whatever else they hold.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from .byte_automaton import DEAD, UNREACHABLE, ByteAutomaton
 from .recent_results import RecentResults
 from .token_table import TokenSteps, TokenTable
 
-SAME_TEXT, NEW_TEXT, AT_TEXT_START = 0, 1, 2
+# What a token means for bounded texts: it ends in the text that it began in; in a new one, with content; at the start
+# of a new one. Plus CONTENT_BEFORE if it brings content to a text that it leaves.
+SAME_TEXT, NEW_TEXT, AT_TEXT_START, CONTENT_BEFORE = 0, 1, 2, 3
+KINDS = 6
 NEVER_EXITS = 1 << 30
 
 
@@ -50,7 +53,7 @@ class TokenAutomaton:
         rows = np.vstack([automaton.next, np.full((1, 256), DEAD, dtype=np.int32)])
         self._next: NDArray[np.int32] = np.where(rows == DEAD, dead, rows).astype(np.int32)
         self._in_text: NDArray[np.bool_] = np.append(automaton.bound != UNREACHABLE, False)
-        self._edges: dict[int, list[tuple[int, int]]] = {}
+        self._edges: dict[int, tuple[NDArray[np.int32], NDArray[np.int64]]] = {}
         self._distances: dict[TokenState, int] = {}
         self._more_than: dict[TokenState, int] = {}
         self._tokens_to_exit = self._find_tokens_to_exit()
@@ -89,13 +92,13 @@ class TokenAutomaton:
 
     def _find_mask(self, state: TokenState, budget: int | None) -> NDArray[np.bool_]:
         steps = self._step(state.byte_state)
-        kinds = self._kinds(steps)
+        kinds = self._kinds(state.byte_state, steps)
         legal = self._is_legal(state, steps.targets, kinds)
         if budget is not None:
-            codes = steps.targets.astype(np.int64) * 3 + kinds
-            fits = np.zeros(3 * len(self._next), dtype=bool)
+            codes = steps.targets.astype(np.int64) * KINDS + kinds
+            fits = np.zeros(KINDS * len(self._next), dtype=bool)
             for code in np.flatnonzero(np.bincount(codes[legal], minlength=len(fits))).tolist():
-                fits[code] = self.fits(self._after(state, *divmod(code, 3)), budget - 1)
+                fits[code] = self.fits(self._after(state, *divmod(code, KINDS)), budget - 1)
             legal &= fits[codes]
         mask = np.zeros(len(self.table.tokens), dtype=bool)
         mask[steps.tokens[legal]] = True
@@ -115,24 +118,27 @@ class TokenAutomaton:
     def _after(self, state: TokenState, byte_state: int, kind: int) -> TokenState:
         if not self._in_text[byte_state]:
             return TokenState(byte_state, 0)
-        return TokenState(byte_state, (state.tokens_in_text + 1, 1, 0)[kind])
+        return TokenState(byte_state, (state.tokens_in_text + 1, 1, 0)[kind % CONTENT_BEFORE])
 
     def _step(self, byte_state: int) -> TokenSteps:
         return STEPS.get((self._number, byte_state), lambda: self.table.step(self._next, byte_state, self._in_text))
 
-    def _kinds(self, steps: TokenSteps) -> NDArray[np.int64]:
-        """How each token relates to the bounded text that it ends in, int64 [n]."""
+    def _kinds(self, byte_state: int, steps: TokenSteps) -> NDArray[np.int64]:
+        """What each token means for bounded texts, int64 [n]."""
         if not self.bytes.has_bounds:
             return np.zeros(len(steps.tokens), dtype=np.int64)
         entered = np.where(self._in_text[steps.previous], NEW_TEXT, AT_TEXT_START)
-        return np.where(steps.left_text, entered, SAME_TEXT)
+        before = np.where(steps.closes_at_once | ~self._in_text[byte_state], 0, CONTENT_BEFORE)
+        return np.where(steps.left_text, entered + before, SAME_TEXT)
 
     def _is_legal(self, state: TokenState, targets: NDArray[np.int32], kinds: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether each token leaves the text that it ends in its bound, bool [n]."""
+        """Whether each token leaves the texts that it brings content to their bounds, bool [n]."""
         if not self.bytes.has_bounds:
             return np.ones(len(targets), dtype=bool)
-        counts = np.array([state.tokens_in_text + 1, 1, 0])[kinds]
+        counts = np.array([state.tokens_in_text + 1, 1, 0])[kinds % CONTENT_BEFORE]
         legal: NDArray[np.bool_] = counts + self._tokens_to_exit[targets] <= self.bytes.bound[targets]
+        if state.tokens_in_text >= self.bytes.bound[state.byte_state]:
+            legal &= kinds < CONTENT_BEFORE
         return legal
 
     def _find_tokens_to_exit(self) -> NDArray[np.int64]:
@@ -192,14 +198,13 @@ class TokenAutomaton:
         edges = self._edges.get(state.byte_state)
         if edges is None:
             steps = self._step(state.byte_state)
-            codes = steps.targets.astype(np.int64) * 3 + self._kinds(steps)
-            present = np.flatnonzero(np.bincount(codes, minlength=1)).tolist()
-            edges = self._edges[state.byte_state] = [divmod(code, 3) for code in present]
-        after = [self._after(state, target, kind) for target, kind in edges]
-        return [s for s in after if s.tokens_in_text + self._tokens_to_exit[s.byte_state] <= self._bound_at(s)]
-
-    def _bound_at(self, state: TokenState) -> int:
-        return int(self.bytes.bound[state.byte_state])
+            codes = steps.targets.astype(np.int64) * KINDS + self._kinds(state.byte_state, steps)
+            present = np.flatnonzero(np.bincount(codes, minlength=1))
+            edges = self._edges[state.byte_state] = ((present // KINDS).astype(np.int32), present % KINDS)
+        targets, kinds = edges
+        legal = self._is_legal(state, targets, kinds)
+        pairs = zip(targets[legal].tolist(), kinds[legal].tolist(), strict=True)
+        return [self._after(state, target, kind) for target, kind in pairs]
 
 
 class _ByDigest:

@@ -9,13 +9,18 @@ from numpy.typing import NDArray
 
 
 class TokenSteps(NamedTuple):
-    """Where tokens lead from one state: ids int64 [n], final states int32 [n], states before the last byte int32 [n],
-    and whether a state outside all bounded texts was passed (the first and the last one included), bool [n]."""
+    """Where n tokens lead from one state."""
 
     tokens: NDArray[np.int64]
+    """Their ids."""
     targets: NDArray[np.int32]
+    """The states after them."""
     previous: NDArray[np.int32]
+    """The states before their last bytes."""
     left_text: NDArray[np.bool_]
+    """Whether any state, the first and the last one included, lies outside all bounded texts."""
+    closes_at_once: NDArray[np.bool_]
+    """Whether the first byte leads out of a bounded text."""
 
 
 class TokenTable:
@@ -51,11 +56,13 @@ class TokenTable:
         current = next[start, self._columns[0][index]] if len(index) else np.empty(0, dtype=np.int32)
         previous = np.full(len(index), start, dtype=np.int32)
         left = ~(bounded[start] & bounded[current])
+        closes = bounded[start] & ~bounded[current]
         tracks_texts = bool(bounded.any())
         for position in range(1, self.longest):
             live = current != dead
             if 2 * np.count_nonzero(live) < len(live):
-                index, current, previous, left = index[live], current[live], previous[live], left[live]
+                index, current, previous = index[live], current[live], previous[live]
+                left, closes = left[live], closes[live]
             size = int(np.searchsorted(-self._lengths[index], -position, side="left"))
             if size == 0:
                 break
@@ -65,4 +72,4 @@ class TokenTable:
                 left[:size] |= ~bounded[moved]
             current[:size] = moved
         live = current != dead
-        return TokenSteps(self._order[index[live]], current[live], previous[live], left[live])
+        return TokenSteps(self._order[index[live]], current[live], previous[live], left[live], closes[live])

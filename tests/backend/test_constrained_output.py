@@ -63,19 +63,19 @@ def generate(options: SamplingOptions, seed: int) -> Generation:
     return decoder.finished
 
 
-def longest_texts(value: Any, type: Type) -> list[tuple[str, int]]:
+def bounded_texts(value: Any, type: Type) -> list[tuple[str, int]]:
     """Texts inside a value with the bound that they are under."""
     match type:
         case Text(max_tokens):
             return [] if max_tokens is None else [(value, max_tokens)]
         case List(element):
-            return [t for v in value for t in longest_texts(v, element)]
+            return [t for v in value for t in bounded_texts(v, element)]
         case Map(element):
-            return [t for v in value.values() for t in longest_texts(v, element)]
+            return [t for v in value.values() for t in bounded_texts(v, element)]
         case Option(element):
-            return [] if value is None else longest_texts(value, element)
+            return [] if value is None else bounded_texts(value, element)
         case Record(_, fields):
-            return [t for f in fields for t in longest_texts(value[f.name], f.type)]
+            return [t for f in fields for t in bounded_texts(value[f.name], f.type)]
         case _:
             return []
 
@@ -90,12 +90,30 @@ def test_outputs_parse_and_keep_their_budget(type: Type, spare: int, seed: int, 
     generation = generate(options, seed)
     assert len(generation.sampled_ids) <= budget
     value = parse_value(generation.text, type)
-    for text, bound in longest_texts(value, type):
+    for text, bound in bounded_texts(value, type):
         assert len(text.encode()) <= bound * TOKENIZER.longest_token_bytes
     assert generation.finish_reason in ("complete", "length")
     if spare == 0 and not strip:
         with pytest.raises(EngineError, match="the shortest value has"):
             generate(SamplingOptions(budget - 1, type=type), seed)
+
+
+@SLOW
+@given(st.integers(0, 4), st.integers(0, 2**31), st.booleans())
+def test_no_more_tokens_than_its_bound_overlap_a_text(bound: int, seed: int, sampled: bool) -> None:
+    text = Text(bound)
+    type = Record("R", (Field("a", text), Field("l", List(text, 4)), Field("o", Option(text))))
+    temperature = 3.0 if sampled else 0.0
+    generation = generate(SamplingOptions(200, type=type, temperature=temperature, stream_key=b"k"), seed)
+    ends = np.cumsum([len(TOKENIZER.token_bytes(t)) for t in generation.kept_ids]).tolist()
+    starts = [0, *ends[:-1]]
+    data = generation.text.encode()
+    for found in re.finditer(rb'"((?:[^"\\]|\\.)*)"(:?)', data):
+        first, last = found.span(1)
+        if found[2]:
+            continue  # the name of a field
+        overlapping = [1 for a, b in zip(starts, ends, strict=True) if max(a, first) < min(b, last)]
+        assert len(overlapping) <= bound
 
 
 @SLOW
@@ -168,7 +186,7 @@ def test_bounded_texts_count_their_tokens() -> None:
     assert state.tokens_in_text == 1
     assert automaton.mask(state, 99)[[ab, ord("a"), ab_quote, comma, 0xE2]].tolist() == [True, True, True, True, False]
     two = automaton.advance(state, ab)
-    assert automaton.mask(two, 99)[[ab, ord("a"), ab_quote, comma, 34]].tolist() == [False, False, True, True, True]
+    assert automaton.mask(two, 99)[[ab, ord("a"), ab_quote, comma, 34]].tolist() == [False, False, False, True, True]
     assert automaton.advance(two, comma).tokens_in_text == 0
 
 
