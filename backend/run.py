@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from ..ir.core import Module, Op
 from ..ir.values import Failure
-from ..passes.cost_model import CostModel
+from ..passes.cost_model import default_cost_model
 from . import control_flow, generation, hosts
 from .cells import NotReady, Task, force
 from .contexts import EngineBinding
@@ -79,7 +79,7 @@ class Run:
         default = self._aliases.get("") or next(iter(self.bindings), None)
         self.pure = PureEvaluator(self.layouts, default.engine.tokenizer if default else None, self.stopped)
         self.hosts = Hosts(self, module, host_directory)
-        self.plan = RunPlan(program, CostModel())
+        self.plan = RunPlan(program, default_cost_model(default.engine.name if default else ""))
         self.outstanding = 0
         self.calls: set[Call] = set()
         self.started_calls = 0

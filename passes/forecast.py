@@ -68,8 +68,7 @@ def forecast(program: Op, order: Order, knowledge: Knowledge, model: CostModel) 
     longest.solve(program)
     region = program.regions[0]
     total, peak = mean.summary(region), longest.summary(region).peak
-    seconds = (model.step * total.steps + model.prefill_token * total.prefill + model.decode_row * total.decoded
-               + model.kv_token * total.read)
+    seconds = model.seconds(total.steps, total.prefill, total.decoded, total.read)
     return Forecast(math.ceil(peak), seconds, total.calls, total.prompt, total.decoded, len(mean.unknown))
 
 

@@ -1,6 +1,7 @@
 """Runs as a whole: arguments, every way to end, defects that must not hang, and what is traced."""
 
 import asyncio
+import dataclasses
 import json
 import threading
 from collections.abc import Callable
@@ -204,6 +205,37 @@ def test_cancelling_the_caller_cancels_an_asynchronous_run(scripted: Any) -> Non
             break
         threading.Event().wait(0.005)
     engine.check_integrity()
+
+
+def test_runs_may_share_an_engine(execute: Any) -> None:
+    text = ONE.replace('output = "y"', 'output = "y", max_tokens = 12')
+    engine = execute.engine()
+    alone = [execute(text, {"a": f"topic {i}"}, engine=engine).outputs for i in range(6)]
+    handles = [execute.prepare(text, {"a": f"topic {i}"}, engine=engine) for i in range(6)]
+    for handle in handles:
+        handle.start()
+    assert [handle.result(60).outputs for handle in handles] == alone
+    for handle in handles:
+        execute.check_released(handle)
+
+
+def test_an_engine_that_closes_fails_its_calls(execute: Any) -> None:
+    engine = execute.engine()
+    closing = threading.Event()
+
+    def close(event: Any) -> None:
+        if type(event).__name__ == "TextReleased" and not closing.is_set():
+            closing.set()
+            threading.Thread(target=engine.close).start()
+
+    generate = engine.generate
+    engine.generate = lambda sampling, *rest, **options: generate(
+        dataclasses.replace(sampling, ignore_eos=True), *rest, **options)
+    text = ONE.replace('output = "y"', 'output = "y", max_tokens = 5000')
+    result = execute.prepare(text, {"a": "v"}, engine=engine, on_event=close, timeout=60).run()
+    assert "closed" in result.errors["y"].message and result.outputs == {"a": "v"}
+    again = execute.prepare(text, {"a": "v"}, engine=engine, timeout=60).run()
+    assert "closed" in again.errors["y"].message
 
 
 # ---- defects ----
