@@ -58,7 +58,7 @@ def test_planned_flags_say_that_they_are_not_built(flag: str, capsys: pytest.Cap
 @pytest.mark.parametrize(("arguments", "message"), [
     (["chek"], "did you mean `semc check`?"),
     (["frobnicate"], "there is no command `frobnicate`"),
-    (["run"], "FILE.sem"),
+    (["run"], "required: FILE"),
     (["run", "x.sem", "-O3"], "invalid choice"),
     (["run", "x.sem", "-O", "high"], "invalid int value"),
     (["run", "x.sem", "--engine", "gpu"], "there is no engine `gpu`"),

@@ -7,6 +7,7 @@
   anything within a line, a line `…` for any lines; numbers in the line of statistics may differ.
 """
 
+import os
 import re
 import shlex
 import subprocess
@@ -102,17 +103,24 @@ def run(command: str, capsys: pytest.CaptureFixture[str]) -> str:
     """What a command prints on stdout and stderr."""
     words = shlex.split(command, comments=True)
     if words == ["make", "test"]:  # this very run; only see that the target exists
-        subprocess.run(["make", "-n", "test"], cwd=ROOT, check=True, capture_output=True)
+        make_lines("test")
         return ""
     if words == ["make", "run"]:  # without setting up the virtual environment once more
-        recipe = subprocess.run(["make", "-n", "run"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-        words = shlex.split(recipe.splitlines()[-1])
+        words = shlex.split(make_lines("run")[-1])
     elif words[0] == "cat":
         return Path(words[1]).read_text(encoding="utf-8")
     assert Path(words[0]).name == "semc", f"only semc, make and cat are known here: {command}"
     main(words[1:])
     captured = capsys.readouterr()
     return captured.out + captured.err
+
+
+def make_lines(target: str) -> list[str]:
+    """The commands that `make` would run for a target."""
+    command = ["make", "--dry-run", "--no-print-directory", target]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, env=environment)
+    return done.stdout.splitlines()
 
 
 def matches(expected: str, printed: str) -> bool:
