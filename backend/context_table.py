@@ -18,51 +18,11 @@ from numpy.typing import NDArray
 from ..ir.target import Tokenizer
 from .context_tree import ContextTree, Mark
 from .decoding.output_decoder import OutputDecoder
-from .engine import ROOT, Callbacks, EngineError, EngineEvent, EngineStats, Generation, Priority, SamplingOptions
+from .engine import ROOT, EngineError, EngineEvent, EngineStats, Generation, Priority
+from .queued_calls import AbortCall, FillCall, FreeCall, GenerateCall, QueuedCall
 from .scheduler import Call, Scheduler
 
 URGENT_OBJECTIVES = ("latency", "ttft", "deadline")
-
-
-@dataclass(frozen=True)
-class FillCall:
-    """A queued `fill`."""
-
-    context_id: int
-    parent_id: int
-    tokens: NDArray[np.int64]
-    label: str
-    time: float
-
-
-@dataclass(frozen=True)
-class GenerateCall:
-    """A queued `generate`."""
-
-    context_id: int
-    parent_id: int
-    sampling: SamplingOptions
-    callbacks: Callbacks
-    priority: Priority
-    label: str
-    time: float
-
-
-@dataclass(frozen=True)
-class AbortCall:
-    """A queued `abort`."""
-
-    context_id: int
-
-
-@dataclass(frozen=True)
-class FreeCall:
-    """A queued `free_context`."""
-
-    context_id: int
-
-
-QueuedCall = FillCall | GenerateCall | AbortCall | FreeCall
 
 
 @dataclass(eq=False)

@@ -203,7 +203,7 @@ class ContextTree:
         upper.live, lower.live = live_end > upper.start, live_end > lower.start
         upper.live_children = int(lower.live)
         for half in (upper, lower):
-            half.held = self._held(half)
+            half.held = self.held_tokens(half)
             self.live_tokens += half.held
         if len(lower.slots) and self.allocator.in_one_page(upper.slots[-1], lower.slots[0]):
             self.allocator.share(lower.slots[0])
@@ -264,7 +264,8 @@ class ContextTree:
             node.parent = None
             node = parent
 
-    def _held(self, node: Node) -> int:
+    def held_tokens(self, node: Node) -> int:
+        """How many resident tokens of `node` some mark needs."""
         if node.parent is None:
             return 0
         return max(0, min(node.resident, node.live_end - node.start))
@@ -272,7 +273,7 @@ class ContextTree:
     def _refresh(self, node: Node) -> None:
         """Bring `held` and `live` up to date after marks or residency of `node` changed."""
         while True:
-            held = self._held(node)
+            held = self.held_tokens(node)
             self.live_tokens += held - node.held
             node.held = held
             live = node.live_end > node.start
@@ -357,35 +358,6 @@ class ContextTree:
             node = stack.pop()
             yield node
             stack.extend(node.children.values())
-
-    def check(self, marks: list[Mark]) -> None:
-        """Raise AssertionError unless counts, pages and links agree and exactly `marks` are placed."""
-        placed: list[Mark] = []
-        live_tokens = 0
-        for node in self.nodes():
-            placed += node.marks
-            live_tokens += node.held
-            self._check_node(node)
-        assert sorted(map(id, placed)) == sorted(map(id, marks)), "marks leaked or lost"
-        assert live_tokens == self.live_tokens, "live tokens are miscounted"
-        self.allocator.check([node.slots.view() for node in self.nodes() if len(node.slots)])
-
-    def _check_node(self, node: Node) -> None:
-        assert [m.position for m in node.marks] == sorted(m.position for m in node.marks), "marks are not sorted"
-        lowest = node.end if node.parent is None else node.start + 1
-        assert all(m.node is node and lowest <= m.position <= node.end for m in node.marks), "a mark is misplaced"
-        assert node.resident == len(node.slots) <= node.computed <= len(node.tokens), "residency is miscounted"
-        children = list(node.children.values())
-        assert all(node.children[c.key] is c and c.parent is node and c.start == node.end for c in children), "bad link"
-        assert node.resident_children == sum(c.resident > 0 for c in children), "resident children are miscounted"
-        assert node.live_children == sum(c.live for c in children), "live children are miscounted"
-        assert node.live == (node.live_end > node.start) or node.parent is None, "liveness is wrong"
-        assert node.held == self._held(node), "held tokens are miscounted"
-        assert not node.resident_children or node.resident == len(node.tokens), "KV below a hole"
-        if node.parent is not None:
-            assert len(node.tokens), "an empty node"
-            assert not self.share or node.key == node.tokens[0], "a child under a wrong key"
-            assert children or node.live or (self.share and node.resident), "a node that nobody needs"
 
 
 def _common_run(a: Tokens, b: Tokens) -> int:

@@ -6,6 +6,7 @@ carries a hash of both, as plain model directories that `transformers` can load.
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import json
 import os
@@ -71,23 +72,22 @@ def _content_version() -> str:
     return hashlib.sha256(b"\0".join((sources / name).read_bytes() for name in names)).hexdigest()[:16]
 
 
-def build_once(name: str, build: Callable[[Path], None]) -> Path:
+def build_once(name: str, build: Callable[[Path], None], base: Path | None = None) -> Path:
     """The cache directory `name`, filled by `build` if it is missing. Two processes may race: one of them wins.
 
-    Where the cache cannot be written, a folder for this user among the temporary files is used.
+    `base` replaces the cache directory. Where the platform's cannot be written, a folder for this user among the
+    temporary files is used; one that was asked for and cannot be written is an OSError.
     """
-    target = cache_directory() / f"{name}-{_content_version()}"
+    target = (base or cache_directory()) / f"{name}-{_content_version()}"
     if target.is_dir():
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=target.parent))
     except OSError:
-        if os.environ.get("SEMC_CACHE"):
+        if base is not None or os.environ.get("SEMC_CACHE"):
             raise
-        fallback = Path(tempfile.gettempdir()) / f"semlang-cache-{os.environ.get('USER', 'user')}"
-        os.environ["SEMC_CACHE"] = str(fallback)
-        return build_once(name, build)
+        return build_once(name, build, Path(tempfile.gettempdir()) / f"semlang-{getpass.getuser()}")
     try:
         build(scratch)
         scratch.chmod(0o755)

@@ -16,13 +16,15 @@ from functools import partial
 import numpy as np
 
 from ..ir.target import Tokenizer
-from .context_table import AbortCall, ContextTable, FillCall, FreeCall, GenerateCall, QueuedCall
+from .context_table import ContextTable
 from .context_tree import ContextTree
 from .engine import ROOT, Callbacks, EngineError, EngineEvent, EngineStats, Priority, SamplingOptions
 from .model_runner import ModelRunner
 from .page_allocator import PageAllocator
+from .queued_calls import AbortCall, FillCall, FreeCall, GenerateCall, QueuedCall
 from .scheduler import Plan, Scheduler
 from .step_plan import build_batch
+from .tree_integrity import check_tree
 
 
 class StepEngine:
@@ -155,7 +157,7 @@ class StepEngine:
     def check_integrity(self) -> None:
         """Raise AssertionError when reference counts, pages and the tree disagree."""
         with self._lock:
-            self._tree.check(self._table.marks())
+            check_tree(self._tree, self._table.marks())
 
     def close(self) -> None:
         """Stop the thread; calls that still run fail. May be called from a callback."""

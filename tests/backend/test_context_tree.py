@@ -10,6 +10,7 @@ from semlang.backend.engine import EngineStats
 from semlang.backend.growing_array import GrowingArray
 from semlang.backend.kv_room import KVRoom
 from semlang.backend.page_allocator import PageAllocator
+from semlang.backend.tree_integrity import check_tree
 
 TOKENS = st.lists(st.integers(0, 2), max_size=6)
 
@@ -115,7 +116,7 @@ class TreeMachine(RuleBasedStateMachine):
     def contexts_hold_their_tokens(self) -> None:
         if not hasattr(self, "tree"):
             return
-        self.tree.check([mark for mark, _ in self.contexts])
+        check_tree(self.tree, [mark for mark, _ in self.contexts])
         live = set()
         for mark, known in self.contexts:
             assert self.tree.tokens_between(mark, 0).tolist() == known
@@ -132,7 +133,7 @@ class TreeMachine(RuleBasedStateMachine):
             return
         for mark, _ in self.contexts:
             self.tree.drop_mark(mark)
-        self.tree.check([])
+        check_tree(self.tree, [])
         assert self.tree.live_tokens == 0
         if not self.tree.share:
             assert not self.tree.root.children
@@ -181,7 +182,7 @@ def test_a_branch_continues_a_half_used_page_only_if_nobody_else_does() -> None:
     assert tree.reserve(c.node, 1).tolist() == [4]
     for mark in (b, c):
         tree.commit(mark.node)
-    tree.check([a, b, c])
+    check_tree(tree, [a, b, c])
     tree.drop_mark(b)
     d = tree.copy_mark(a)
     tree.append(d, array([5]))
