@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ..ir.core import Module, Op, Table, Value, walk
+from ..ir.core import Module, Op, Table, Value, Word, walk
 from ..ir.diagnostics import Diagnostic, InputError
 from ..ir.reading import ValueMismatch, from_json
 from ..ir.types import EFFECT
@@ -150,12 +150,28 @@ class RunHandle:
         types = dict(zip(names, (arg.type for arg in _returned(self._program)), strict=False))
         failed = {name: value for name, value in values.items() if isinstance(value, Failure)}
         outputs = {name: value for name, value in values.items() if name not in failed}
+        stats.missed_deadlines = missed_deadlines(self._program, outputs, run.seconds)
         effects = [(host, failure) for _, host, failure in sorted(run.effect_failures, key=lambda item: item[0])]
         return RunResult(outputs, collect_errors(names, failed, effects), stats, types, run.records or [])
 
 
 def _returned(program: Op) -> list[Value]:
     return program.regions[0].terminator.operands
+
+
+def missed_deadlines(program: Op, outputs: Mapping[str, RuntimeValue],
+                     seconds: Mapping[int, float]) -> dict[str, float]:
+    """Outputs that were delivered after their deadline and by how much; `seconds` when each was there."""
+    objectives = program.regions[0].terminator.attributes.get("objective") or ()
+    assert isinstance(objectives, tuple)
+    late: dict[str, float] = {}
+    for number, (name, objective) in enumerate(zip(output_names(program), objectives, strict=False)):
+        if isinstance(objective, Word) and objective.name == "deadline" and name in outputs:
+            deadline = objective.arguments[0]
+            assert isinstance(deadline, int | float)
+            if seconds[number] > deadline:
+                late[name] = seconds[number] - deadline
+    return late
 
 
 def find_program(module: Module) -> Op:

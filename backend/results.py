@@ -50,6 +50,8 @@ class RunStats:
     host_calls: int = 0
     refilled_tokens: int = 0
     preemptions: int = 0
+    missed_deadlines: dict[str, float] = field(default_factory=dict)
+    """Outputs that came after their deadline, and how many seconds after it."""
 
     def add_engine(self, before: EngineStats, after: EngineStats) -> None:
         """Add what an engine did between two readings. Its peak is that since it was made."""
@@ -62,7 +64,7 @@ class RunStats:
         self.peak_kv_tokens += after.peak_kv_tokens
         self.shared_tokens = self.prompt_tokens - self.filled_tokens
 
-    def to_json(self) -> dict[str, float]:
+    def to_json(self) -> dict[str, Any]:
         """The counters by name."""
         return dict(vars(self))
 

@@ -86,6 +86,8 @@ class Run:
         self.started_hosts = 0
         self.effect_failures: list[tuple[tuple[int, ...], str, Failure]] = []
         self.outputs: dict[int, Any] = {}
+        self.seconds: dict[int, float] = {}
+        """When each output was there, since the run began."""
         self.stop_reason: Failure | None = None
         self._arguments = arguments
         self._instances: set[RegionInstance] = set()
@@ -96,6 +98,7 @@ class Run:
         self._posted = self._taken = self._answered = 0
         self._unresponsive = False
         self._finished = False
+        self._began = 0.0
         self._deadline: float | None = None
         self._thread = 0
         self._output_tasks: list[OutputTask] = []
@@ -105,8 +108,9 @@ class Run:
     def execute(self) -> None:
         """Run to the end. Failures of the program are values; KeyboardInterrupt is raised after everything stopped."""
         self._thread = threading.get_ident()
+        self._began = time.monotonic()
         if self.timeout is not None:
-            self._deadline = time.monotonic() + self.timeout
+            self._deadline = self._began + self.timeout
         try:
             self._begin()
             while not self._complete():
@@ -323,6 +327,7 @@ class Run:
     def deliver(self, number: int, value: Any) -> None:
         """An output is there: a plain value or a failure."""
         self.outputs[number] = value
+        self.seconds[number] = time.monotonic() - self._began
         names = output_names(self.program)
         if self.on_event is not None and number < len(names):
             error = RunError.of(value) if type(value) is Failure else None

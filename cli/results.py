@@ -77,6 +77,12 @@ def show_stats(stats: RunStats) -> None:
         f"{stats.makespan_s:.2f} s")
 
 
+def show_missed_deadlines(stats: RunStats) -> None:
+    """Say which outputs came after their deadline; they are delivered all the same."""
+    for name, seconds in stats.missed_deadlines.items():
+        messages.note(f"`{name}` came {seconds:.2f} s after its deadline")
+
+
 class Progress:
     """Counts calls on a terminal while a run goes on."""
 

@@ -66,6 +66,7 @@ def execute(arguments: argparse.Namespace) -> int:
     else:
         results.show_outputs(result)
     results.show_errors(result.errors, unit.sources)
+    results.show_missed_deadlines(result.stats)
     if not arguments.json:
         results.show_stats(result.stats)
     return 1 if result.errors else 0
