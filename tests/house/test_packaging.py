@@ -9,8 +9,6 @@ import tomllib
 import zipfile
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 NOT_PACKAGES = {"build", "dist", "tests"}
@@ -58,12 +56,8 @@ def test_a_wheel_holds_every_module_and_data_file(tmp_path: Path) -> None:
     assert not any(name.startswith(("semlang/tests/", "semlang/build/")) for name in held)
 
 
-MODULES_WITH_EXAMPLES = [
-    dotted(file) for folder in package_folders() for file in sorted(folder.glob("*.py")) if ">>>" in file.read_text()
-]
-
-
-@pytest.mark.parametrize("module", MODULES_WITH_EXAMPLES)
-def test_examples_in_docstrings(module: str) -> None:
-    outcome = doctest.testmod(importlib.import_module(module))
-    assert outcome.attempted > 0 and outcome.failed == 0
+def test_examples_in_docstrings() -> None:
+    files = [file for folder in package_folders() for file in sorted(folder.glob("*.py")) if ">>>" in file.read_text()]
+    for file in files:
+        outcome = doctest.testmod(importlib.import_module(dotted(file)))
+        assert outcome.attempted > 0 and outcome.failed == 0, file
