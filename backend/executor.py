@@ -20,8 +20,10 @@ from .engine import Engine
 from .events import RunEvent
 from .failures import FailureKind
 from .host_import import search_directories
+from .operations import HANDLERS
+from .outputs import output_names
 from .results import RunResult, RunStats, collect_errors
-from .run import HANDLERS, Run, output_names
+from .run import Run
 from .trace import TraceRecorder
 
 NO_PROGRAM, WRONG_LEVEL, NO_ENGINE, WRONG_ARGUMENT = "E0951", "E0952", "E0953", "E0954"

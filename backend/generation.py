@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,21 +10,16 @@ from typing import Any
 from ..ir.core import Op, Symbol, Word
 from ..ir.reading import parse_value
 from ..ir.target import TokenizerError
-from ..ir.types import List, Map, Record, Text, Type
+from ..ir.types import List, Map, Record, Type
 from ..ir.values import Failure
 from .cells import Cell, PartialList, force
 from .contexts import Context, TokenChain, extended, fill, is_root
 from .engine import Callbacks, EngineError, Generation, Priority, SamplingOptions, TokenLogprob
 from .failures import FailureKind, failure
+from .generate_options import OptionError, budget, read_options
 from .pure_regions import first_failure
 from .random_stream import stream_key
 from .region_instance import OpTask
-
-DEFAULT_MAX_TOKENS = 256
-
-
-class OptionError(ValueError):
-    """An option has a value that it may not have."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +74,7 @@ def run_generate(task: OpTask) -> None:
         assert isinstance(names, tuple)
         given = dict(zip(map(str, names), operands[1:], strict=False))
         try:
-            Request(task, operands[0], _options(op, given), tuple(operands[1 + len(names) :])).submit()
+            Request(task, operands[0], read_options(op, given), tuple(operands[1 + len(names) :])).submit()
             return
         except OptionError as error:
             failed = failure(op, str(error), FailureKind.OPTION)
@@ -108,7 +102,7 @@ class Request:
         assert parent is not None
         observations = self.task.run.plan.observations
         observations.see("samples", self.task.op, self.samples)
-        observations.see("budget", self.task.op, _budget(self.options.get("max_tokens"), self.type))
+        observations.see("budget", self.task.op, budget(self.options.get("max_tokens"), self.type))
         if self.has_samples:
             results: list[Any] = [PartialList(cells) for cells in self.cells]
             results.insert(1, parent)
@@ -128,7 +122,7 @@ class Request:
                              self.indices, str(op.attributes["output"]), sample)
         choices = options.get("choices")
         return SamplingOptions(
-            max_tokens=_budget(options.get("max_tokens"), self.type), max_words=options.get("max_words"),
+            max_tokens=budget(options.get("max_tokens"), self.type), max_words=options.get("max_words"),
             temperature=temperature, top_p=options.get("top_p", 1.0), top_k=options.get("top_k", 0),
             min_p=options.get("min_p", 0.0), stop=tuple(options.get("stop", ())), regex=options.get("regex"),
             choices=None if choices is None else tuple(dict.fromkeys(choices)), type=self.type,
@@ -235,73 +229,6 @@ def priority_of(task: OpTask) -> Priority:
     return Priority(f"{run.identifier}/{name}",
                     depth if isinstance(depth, int) else run.plan.depth(task.instance, task.layout),
                     objective.name if isinstance(objective, Word) else "throughput")
-
-
-def _budget(given: int | None, type: Type) -> int:
-    """`max_tokens`, within the bound of a text type."""
-    bound = type.max_tokens if isinstance(type, Text) else None
-    if bound is None:
-        return DEFAULT_MAX_TOKENS if given is None else given
-    return bound if given is None else min(given, bound)
-
-
-def _options(op: Op, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that are attributes and those that are operands, checked. Raises OptionError."""
-    options: dict[str, Any] = {}
-    for name, check in _CHECKS.items():
-        value = given[name] if name in given else op.attributes.get(name)
-        if value is not None:
-            options[name] = check(name, value)
-    return options
-
-
-def _whole(low: int) -> Callable[[str, Any], int]:
-    def check(name: str, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            raise OptionError(f"`{name}` must be a whole number of at least {low}, not {value!r}")
-        return value
-    return check
-
-
-def _number(low: float, high: float, *, above: bool = False) -> Callable[[str, Any], float]:
-    def check(name: str, value: Any) -> float:
-        good = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-        if not good or not math.isfinite(value) or (above and value == low):
-            bounds = f"above {low:g}" if above else f"at least {low:g}"
-            raise OptionError(f"`{name}` must be {bounds}" + (f" and at most {high:g}" if high < math.inf else "")
-                              + f", not {value!r}")
-        return float(value)
-    return check
-
-
-def _seed(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise OptionError(f"`{name}` must be a whole number, not {value!r}")
-    return value
-
-
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise OptionError(f"`{name}` must be a text, not {value!r}")
-    return value
-
-
-def _texts(name: str, value: Any) -> list[str]:
-    texts = [value] if isinstance(value, str) else list(value)
-    if not all(isinstance(text, str) for text in texts):
-        raise OptionError(f"`{name}` must be texts")
-    if name == "choices" and not texts:
-        raise OptionError("`choices` is empty, so there is nothing to choose from")
-    if name == "stop" and "" in texts:
-        raise OptionError("a `stop` text is empty, so nothing could be generated")
-    return texts
-
-
-_CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "max_tokens": _whole(1), "max_words": _whole(1), "temperature": _number(0, math.inf),
-    "top_p": _number(0, 1, above=True), "top_k": _whole(0), "min_p": _number(0, 1), "seed": _seed, "stop": _texts,
-    "regex": _text, "choices": _texts, "n": _whole(1), "logprobs": _whole(0),
-}
 
 
 def _logprob_type(type: Type) -> Record:

@@ -170,7 +170,7 @@ class HostCall:
 
     def _begun(self, payload: tuple[int, float]) -> None:
         number, deadline = payload
-        self.hosts.run.at(deadline, self, lambda: self._timed_out(number))
+        self.hosts.run.at(deadline, self, self._timed_out, number)
 
     def _awaiting(self, payload: tuple[int, Any]) -> None:
         number, awaitable = payload
@@ -220,13 +220,13 @@ class HostCall:
         self.current = None
         if again and self.attempts <= self.host.retries:
             delay = min(FIRST_DELAY * 2 ** (number - 1), LONGEST_DELAY)
-            self.hosts.run.at(time.monotonic() + delay, self, self._retry)
+            self.hosts.run.at(time.monotonic() + delay, self, self._retry, None)
             return
         if number > 1:
             message += f" (attempt {number} of {number})"
         self._end(lambda task: fail(task, failure(task.op, message, kind)), message)
 
-    def _retry(self) -> None:
+    def _retry(self, _: None) -> None:
         if self in self.hosts.calls:
             self.attempt()
 

@@ -1,26 +1,18 @@
-"""One run of a program: the queue of tasks, the inbox of what engines and hosts report, and every way to end.
-
-One thread executes all tasks. Engines and hosts report through the inbox; an engine's thread waits a moment until
-its report has been answered, so that calls which become ready together begin in the same step.
-"""
+"""One run of a program: the queue of tasks, which one thread executes, and every way to end."""
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from queue import Empty, SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
 from ..ir.core import Module, Op
 from ..ir.values import Failure
 from ..passes.cost_model import default_cost_model
-from . import control_flow, generation, hosts
 from .cells import NotReady, Task, force
 from .contexts import EngineBinding
 from .engine import Engine, Generation
@@ -28,8 +20,10 @@ from .events import CallEnded, CallStarted, OutputReady, RunEvent, TextReleased
 from .failures import FailureKind, failure_at
 from .generation import Call, CallRecord
 from .hosts import HostCall, Hosts
+from .inbox import Inbox, Report, Source
+from .operations import HANDLERS
+from .outputs import OutputTask, output_names
 from .planning import RunPlan
-from .pure_calls import PureCall
 from .pure_regions import PureEvaluator, RunStopped
 from .region_instance import OpTask, RegionInstance
 from .region_layout import Layouts, RegionLayout
@@ -40,21 +34,11 @@ LIVE_INSTANCES = 4096
 """Region instances that may live at once; beyond, iterations begin one by one."""
 HOLD_SECONDS = 0.02
 """How long engines wait for calls while tasks are being executed."""
-ANSWER_SECONDS = 0.05
-"""How long an engine waits until a finished call has been answered."""
 STOP_SECONDS = 5.0
 """How long a run that ends early waits for engines to give up its calls."""
 
 _log = logging.getLogger(__name__)
 _numbers = itertools.count(1)
-
-
-class Source(Protocol):
-    """Who reports: names the operation in messages about defects."""
-
-    @property
-    def op(self) -> Op:
-        """The operation that the report belongs to."""
 
 
 class Run:
@@ -71,6 +55,7 @@ class Run:
         self.identifier = next(_numbers)
         self.records: list[CallRecord] | None = [] if record_calls else None
         self.queue: deque[Task] = deque()
+        self.inbox = Inbox()
         self.handlers: dict[str, Callable[[OpTask], None]] = HANDLERS
         by_engine = {id(engine): EngineBinding(engine, record_calls) for engine in engines.values()}
         self._aliases = {alias: by_engine[id(engine)] for alias, engine in engines.items()}
@@ -92,22 +77,15 @@ class Run:
         self._arguments = arguments
         self._instances: set[RegionInstance] = set()
         self._root_done = False
-        self._timers: list[tuple[float, int, Source, Callable[[], None]]] = []
-        self._inbox: SimpleQueue[tuple[Source | None, Callable[[Any], None], Any]] = SimpleQueue()
-        self._answer = threading.Condition()
-        self._posted = self._taken = self._answered = 0
-        self._unresponsive = False
-        self._finished = False
         self._began = 0.0
         self._deadline: float | None = None
-        self._thread = 0
         self._output_tasks: list[OutputTask] = []
 
     # ---- the way through ----
 
     def execute(self) -> None:
         """Run to the end. Failures of the program are values; KeyboardInterrupt is raised after everything stopped."""
-        self._thread = threading.get_ident()
+        self.inbox.own()
         self._began = time.monotonic()
         if self.timeout is not None:
             self._deadline = self._began + self.timeout
@@ -176,17 +154,14 @@ class Run:
     def _settle(self) -> None:
         """Everything reported so far has been answered: engines may go on."""
         self._free_released()
-        with self._answer:
-            self._answered = self._taken
-            self._unresponsive = False
-            self._answer.notify_all()
+        self.inbox.settle()
 
     def _check_end(self) -> None:
         """Notice that the time is over, or that nothing can ever happen again."""
         now = time.monotonic()
         if self._deadline is not None and now >= self._deadline:
             self.stop(f"the run did not end within {self.timeout:g} s", FailureKind.TIMEOUT)
-        elif self.outstanding == 0 and not self.queue and self._inbox.empty() and self.stop_reason is None:
+        elif self.outstanding == 0 and not self.queue and self.inbox.is_empty and self.stop_reason is None:
             waiting = sorted({f"{op.name} at {op.location}" for op in self._waiting_ops()})
             self.stop("internal error: nothing is running, but values are still awaited by "
                       + (", ".join(waiting[:5]) or "the outputs"), FailureKind.INTERNAL)
@@ -195,33 +170,12 @@ class Run:
         return [layout.op for instance in self._instances for layout in instance.unfinished()]
 
     def _take_reports(self) -> None:
-        """Wait for reports and timers, and answer all that are there."""
-        wait = self._seconds_to_wait()
-        try:
-            report = self._inbox.get(timeout=wait) if wait is None or wait > 0 else self._inbox.get_nowait()
-            while True:
-                self._answer_report(*report)
-                report = self._inbox.get_nowait()
-        except Empty:
-            pass
-        now = time.monotonic()
-        while self._timers and self._timers[0][0] <= now:
-            _, _, source, function = heapq.heappop(self._timers)
+        """Wait for reports and timers, and do what they ask for."""
+        for report in self.inbox.take(self._deadline):
             try:
-                function()
+                report.function(report.payload)
             except Exception as error:
-                self._broke(source.op, error)
-
-    def _seconds_to_wait(self) -> float | None:
-        times = [t for t in (self._deadline, self._timers[0][0] if self._timers else None) if t is not None]
-        return max(0.0, min(times) - time.monotonic()) if times else None
-
-    def _answer_report(self, source: Source | None, function: Callable[[Any], None], payload: Any) -> None:
-        self._taken += 1
-        try:
-            function(payload)
-        except Exception as error:
-            self._broke(source.op if source is not None else None, error)
+                self._broke(report.source.op if report.source is not None else None, error)
 
     # ---- ends ----
 
@@ -250,14 +204,8 @@ class Run:
         for call in self.calls:
             call.binding.engine.abort(call.identifier)
         deadline = time.monotonic() + STOP_SECONDS
-        while self.calls:
-            try:
-                source, _, _ = self._inbox.get(timeout=max(0.0, deadline - time.monotonic()))
-            except Empty:
-                break
-            self._taken += 1
-            if isinstance(source, Call):
-                self.calls.discard(source)
+        while self.calls and time.monotonic() < deadline:
+            self.calls.difference_update(r.source for r in self.inbox.take(deadline) if isinstance(r.source, Call))
             self._settle()
         for task in self._output_tasks:
             if task.number not in self.outputs:
@@ -267,11 +215,8 @@ class Run:
                     self.deliver(task.number, self.stop_reason)
 
     def _close(self) -> None:
-        with self._answer:
-            self._finished = True
-            self._answer.notify_all()
+        self.inbox.close()
         self.queue.clear()
-        self._timers.clear()
         self.hosts.close()
         for instance in self._instances:
             instance.forget()
@@ -305,24 +250,13 @@ class Run:
         assert found is not None, f"no engine for the model `{alias}`"
         return found
 
-    def at(self, deadline: float, source: Source, function: Callable[[], None]) -> None:
-        """Call `function` at a time of `time.monotonic`; `source` is for messages about defects."""
-        heapq.heappush(self._timers, (deadline, next(_numbers), source, function))
+    def at(self, deadline: float, source: Source, function: Callable[[Any], None], payload: Any) -> None:
+        """Call `function(payload)` at a time of `time.monotonic`; `source` is for messages about defects."""
+        self.inbox.put_at(deadline, Report(source, function, payload))
 
     def report(self, source: Source | None, function: Callable[[Any], None], payload: Any) -> None:
         """Have the run's thread call `function(payload)`. Engines' threads wait until that has been answered."""
-        with self._answer:
-            if self._finished:
-                return
-            self._posted += 1
-            number = self._posted
-            self._inbox.put((source, function, payload))
-            if not isinstance(source, Call) or threading.get_ident() == self._thread:
-                return
-            answered = self._answer.wait_for(
-                lambda: self._answered >= number or self._finished or self._unresponsive, ANSWER_SECONDS)
-            if not answered:
-                self._unresponsive = True
+        self.inbox.put(Report(source, function, payload), wait=isinstance(source, Call))
 
     def deliver(self, number: int, value: Any) -> None:
         """An output is there: a plain value or a failure."""
@@ -359,7 +293,7 @@ class Run:
 
     def text_released(self, call: Call, text: str) -> None:
         """A piece of an output's text is final; called from the engine's thread."""
-        if self.on_event is None or self._finished:
+        if self.on_event is None or self.inbox.closed:
             return
         try:
             self.on_event(TextReleased(str(call.op.location), str(call.op.attributes["output"]), call.request.indices,
@@ -372,63 +306,3 @@ class Run:
         self.started_hosts += 1
         if self.trace is not None:
             self.trace.host(call.op, call.started, time.perf_counter(), call.attempts, error)
-
-
-class OutputTask(Task):
-    """Delivers one output when all of it is known."""
-
-    __slots__ = ("number", "run", "value")
-
-    def __init__(self, run: Run, number: int, value: Any) -> None:
-        super().__init__(run.queue)
-        self.run = run
-        self.number = number
-        self.value = value
-        run.queue.append(self)
-
-    @property
-    def op(self) -> Op:
-        """The program."""
-        return self.run.program
-
-    def execute(self) -> None:
-        try:
-            value = force(self.value)
-        except NotReady as wait:
-            self.wait_for(wait.cells)
-            return
-        self.value = None
-        self.run.deliver(self.number, value)
-
-
-def output_names(program: Op) -> list[str]:
-    """The names of a program's outputs; an effect that it returns last has none."""
-    names = program.regions[0].terminator.attributes.get("names") or ()
-    assert isinstance(names, tuple)
-    return [str(name) for name in names]
-
-
-def run_pure(task: OpTask) -> None:
-    """`flow.pure`: evaluated as soon as the operands that it looks at are known."""
-    call = task.layout.data or task.run.pure.call(task.layout)
-    assert isinstance(call, PureCall)
-    task.finish(call(task.raw_operands()))
-
-
-def run_nothing(task: OpTask) -> None:
-    """`engine.group`: a declaration."""
-    task.done()
-
-
-def run_free(task: OpTask) -> None:
-    """`engine.free`: the instance no longer holds the contexts; each lives on while something else does."""
-    slots = task.instance.slots
-    for slot in task.layout.operands:
-        slots[slot] = None
-    task.done()
-
-
-HANDLERS: dict[str, Callable[[OpTask], None]] = {
-    "flow.pure": run_pure, "engine.free": run_free, "engine.group": run_nothing,
-    **control_flow.HANDLERS, **generation.HANDLERS, **hosts.HANDLERS,
-}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from semlang.backend import operations
 from semlang.backend import run as run_file
 from semlang.backend.executor import RunHandle, RunOptions, run_module, run_module_async
 from semlang.ir.diagnostics import InputError
@@ -246,7 +247,7 @@ def test_a_defect_in_a_handler_names_the_operation_and_its_place(execute: Any, m
     def broken(task: Any) -> None:
         raise RuntimeError("oops")
 
-    monkeypatch.setitem(run_file.HANDLERS, "engine.generate", broken)
+    monkeypatch.setitem(operations.HANDLERS, "engine.generate", broken)
     result = execute.prepare(ONE, {"a": "v"}, engine=scripted(lambda p, s: "x")).run()
     assert result.outputs == {"a": "v"}
     error = result.errors["y"]
@@ -274,7 +275,7 @@ def test_a_defect_of_whoever_listens_to_text_ends_the_run(execute: Any, scripted
 
 def test_a_run_in_which_nothing_happens_any_more_ends(execute: Any, scripted: Any,
                                                       monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(run_file.HANDLERS, "engine.generate", lambda task: None)
+    monkeypatch.setitem(operations.HANDLERS, "engine.generate", lambda task: None)
     result = execute.prepare(ONE, {"a": "v"}, engine=scripted(lambda p, s: "x")).run()
     assert "nothing is running" in result.errors["y"].message
     assert "engine.generate at x.sem:3:1" in result.errors["y"].message
