@@ -73,7 +73,8 @@ class ChatTemplate:
 
     def _spans(self, parts: tuple[str, ...], *, generation: bool) -> list[str]:
         """Template text before each content, and after the last one."""
-        contents = [f" CONTENT-{i}-{role.upper()} " for i, role in enumerate(parts)]
+        # Mixed case, quotes and brackets: a template that changes any of them changes inserted values.
+        contents = [f" Content-{i}-{role} '\"<&>\" " for i, role in enumerate(parts)]
         messages = [{"role": role, "content": content} for role, content in zip(parts, contents, strict=True)]
         text = self._render(messages, generation)
         spans, position = [], 0
@@ -117,7 +118,7 @@ def _content_problem(text: str, content: str, index: int, role: str) -> str:
     elif content.strip() in text:
         problem = f"the chat template trims {where}, which would change inserted values"
     else:
-        problem = f"the chat template loses {where}"
+        problem = f"the chat template loses or changes {where}"
     return problem + "; write the prompt without roles or use another template"
 
 

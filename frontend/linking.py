@@ -55,7 +55,7 @@ def _mix_in(scope: FileScope, symbol: Symbol, use: ResolvedUse, from_where: dict
     if earlier is symbol:
         return
     span: Span = use.declaration.span
-    where = from_where[earlier].path if earlier in from_where else "this file"
+    where = f"`{from_where[earlier].path}`" if earlier in from_where else "this file"
     alias = os.path.splitext(os.path.basename(use.declaration.path))[0]
     diagnostics.error("E0209", f"`{symbol.name}` is declared in `{use.declaration.path}` and in {where}", span,
                       labels=[Label(earlier.span, "declared here"), Label(symbol.span, "and here")],

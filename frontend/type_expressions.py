@@ -91,10 +91,13 @@ class TypeResolver:
         bounds: dict[str, int] = {}
         for name, value in node.bounds:
             if name not in allowed:
-                shown = "a range" if name in ("low", "high") else f"`{name}`"
+                is_range = name in ("low", "high")
                 fix = {"text": "write `text(max_tokens = 8)`", "int": "write `int(0..10)`",
                        "list": "write `list[text](max = 5)`"}.get(node.name, "remove it")
-                self._error("E0306", f"`{node.name}` has no bound {shown}", value.span, fix=fix)
+                problem = "takes no range" if is_range else f"has no bound `{name}`"
+                self._error("E0306", f"`{node.name}` {problem}", value.span, fix=fix)
+                if is_range:
+                    break
                 continue
             try:
                 literal = ConstantEvaluator(self.scope).evaluate(value, INT)

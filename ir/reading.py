@@ -74,7 +74,7 @@ def _read(value: object, type: Type, path: str) -> RuntimeValue:
                 raise ValueMismatch(f"{_where(path)}expected at most {maximum} elements, found {len(value)}")
             return [_read(v, element, f"{path}[{i}]") for i, v in enumerate(value)]
         case Map(element) if isinstance(value, Mapping):
-            return {_text(k, f"{path} key"): _read(v, element, f"{path}[{k!r}]") for k, v in value.items()}
+            return {_text(k, f"{path} key".strip()): _read(v, element, f"{path}[{k!r}]") for k, v in value.items()}
         case Record():
             return _record(value, type, path)
     raise ValueMismatch(f"{_where(path)}expected {_description(type)}, found {_found(value)}")

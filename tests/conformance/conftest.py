@@ -6,6 +6,7 @@ import json
 import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -179,10 +180,15 @@ class Sem:
             assert logs[level] == logs[0], f"-O{level}"
         return plain
 
-    def value(self, expression: str, type: str = "int", *, declarations: str = "", body: str = "") -> Any:
-        """The value of an expression, or its error's message in an `Exception`."""
-        result = self.run(f"{declarations}\nprogram Main() -> value: {type} {{\n{body}\nreturn {expression}\n}}\n")
-        return result.outputs["value"] if result.ok else RunFailure(result.errors["value"].message)
+    def values(self, cases: Sequence[tuple[str, str, Any]], declarations: str = "") -> None:
+        """Check expressions, each with its type and value or Fails(message), as the outputs of one program."""
+        outputs = ", ".join(f"v{n}: {type}" for n, (_, type, _) in enumerate(cases))
+        returned = ",\n  ".join(expression for expression, _, _ in cases)
+        result = self.run(f"{declarations}\nprogram Main() -> ({outputs}) {{\n  return {returned}\n}}\n")
+        for n, (expression, _, wanted) in enumerate(cases):
+            error = result.errors.get(f"v{n}")
+            found = Fails(error.message) if error else result.outputs[f"v{n}"]
+            assert repr(found) == repr(wanted), expression
 
     def check(self, source: str) -> list[Diagnostic]:
         """What checking finds."""
@@ -211,8 +217,11 @@ class Sem:
         return tuple(token for at, text in enumerate(texts) for token in encode(text, first=at == 0))
 
 
-class RunFailure(Exception):
+@dataclass(frozen=True)
+class Fails:
     """A failed output in a table of expected values."""
+
+    message: str
 
 
 def check_errors(plain: RunResult, other: RunResult, where: str) -> None:
@@ -252,6 +261,12 @@ class CommandLine:
         """What `semc run --json` prints."""
         found: dict[str, Any] = json.loads(self("run", "--engine", "reference", "--json", *arguments, code=code))
         return found
+
+
+@pytest.fixture
+def fails() -> type[Fails]:
+    """Stands for an error in a table of values."""
+    return Fails
 
 
 @pytest.fixture
