@@ -200,7 +200,8 @@ def test_a_system_part_may_be_written_with_the_user_part() -> None:
     [
         ("{% for m in messages %}{{ m.content | trim }}{% endfor %}", ("user",), "trims the content of part 1"),
         ("{% for m in messages %}{{ m.content[:4] }}{% endfor %}", ("user",), "loses or changes the content of part 1"),
-        ("{% for m in messages[-1:] %}{{ m.content }}{% endfor %}", ("user", "user"), "loses or changes the content of part 1"),
+        ("{% for m in messages[-1:] %}{{ m.content }}{% endfor %}", ("user", "user"),
+         "loses or changes the content of part 1"),
         ("{% for m in messages | reverse %}{{ m.content }}{% endfor %}", ("user", "user"), "reorders the parts"),
         ("{% for m in messages %}{{ m.content + m.content }}{% endfor %}", ("user",), "2 times"),
         ("{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}", ("user", "user"), "rewrites"),
