@@ -274,7 +274,9 @@ class Folder:
         for number, yielded in enumerate(op.regions[-1].terminator.args):
             initial = op.args[start + number]
             parameters = carried_parameters(op, number)
-            if isinstance(initial, Value) and (yielded is parameters[-1] or yielded is initial):
+            if not isinstance(initial, Value) or initial.type == EFFECT:
+                continue  # an effect is handed on from region to region
+            if yielded is parameters[-1] or yielded is initial:
                 for parameter in parameters:
                     self.replaced.add(parameter, initial)
                 if runs:

@@ -22,7 +22,7 @@ from .regions import carried_parameters, first_carried, fold_lists, iterated
 from .token_bounds import OutputBounds, TokenBounds
 from .value_bounds import UNKNOWN, Bounds, constant_bounds, list_bounds, type_bounds
 
-PATIENCE = 3
+PATIENCE = 2
 """Loops nested more deeply than this are looked at once only, with bounds from types."""
 
 

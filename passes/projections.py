@@ -25,6 +25,8 @@ def project(op: Op, definitions: Mapping[Value, Op], failures: Failures) -> Valu
             return operand
         case "concat" if len(op.args) == 2:
             return operand
+        case "some" if isinstance(operand.type, Option):
+            return operand
     if source is None or source.name != "flow.pure":
         return None
     match op.symbol, source.symbol:

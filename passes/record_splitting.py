@@ -128,7 +128,7 @@ def _narrow(loop: Op, maker: Op, result: Value, columns: dict[str, Value], work:
         elements = [Value(_element(column.type), name) for column, name in zip(lists, fields, strict=True)]
         loop.args[position : position + 1] = lists
         loop.regions[0].parameters[1 + position : 2 + position] = elements
-        if loop.name == "flow.fold":
+        if loop.name == "flow.fold" and len(lists) > 1:
             loop.attributes["lists"] = fold_lists(loop) + len(lists) - 1
         for element, readers in zip(elements, fields.values(), strict=True):
             work.redirect(readers, element)
