@@ -195,10 +195,14 @@ def test_a_system_part_may_be_written_with_the_user_part() -> None:
     assert template.scaffold(("system", "user"), "assistant") == " [/INST]"
 
 
+def test_a_template_may_trim_contents_which_never_pass_through_it() -> None:
+    template = ChatTemplate("{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</>{% endfor %}", {}, None)
+    assert template.scaffold(("user",), "user") == "</><user>"
+
+
 @pytest.mark.parametrize(
     ("source", "roles", "message"),
     [
-        ("{% for m in messages %}{{ m.content | trim }}{% endfor %}", ("user",), "trims the content of part 1"),
         ("{% for m in messages %}{{ m.content[:4] }}{% endfor %}", ("user",), "loses or changes the content of part 1"),
         ("{% for m in messages[-1:] %}{{ m.content }}{% endfor %}", ("user", "user"),
          "loses or changes the content of part 1"),
