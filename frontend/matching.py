@@ -12,6 +12,8 @@ from . import ast
 from .body import Body
 from .branches import Producer, branch
 from .inference import Unknown, describe
+from .names import static_symbol
+from .symbols import EnumSymbol
 from .terms import Term, poison
 
 _LINEAR = 6
@@ -96,12 +98,15 @@ class _PatternChecker:
         match pattern, self.element:
             case ast.Literal(value=None), _ if isinstance(self.type, Option):
                 return True, None
+            case ast.FieldAccess(base=base, name=name), Enum(enum) if not self._names_enum(base):
+                self._wrong(pattern, f"this pattern is no member of `{enum}`", "E0603", f"write `{enum}.…`, or the "
+                            "member alone")
             case (ast.Name(name=name) | ast.FieldAccess(name=name)), Enum(enum, members):
                 if any(m.name == name for m in members):
                     return True, name
-                fix = self.body.suggestion(name, [m.name for m in members])
+                names = [m.name for m in members]
+                fix = self.body.suggestion(name, names) or "its members are " + ", ".join(f"`{n}`" for n in names[:8])
                 self._wrong(pattern, f"`{enum}` has no member `{name}`", "E0210", fix)
-                return False, None
             case ast.Literal(value=bool(value)), Bool():
                 return True, value
             case ast.Literal(value=int(value)), Int() if not isinstance(value, bool):
@@ -115,9 +120,18 @@ class _PatternChecker:
             case ast.Name(name=name), _:
                 self._wrong(pattern, f"`{name}` is not a constant", "E0603",
                             "a pattern is a constant, an enum member or `_`; it binds no variable")
+            case ast.TextExpr(), Text():
+                self._wrong(pattern, "a pattern holds no `${…}`", "E0603", "compare with `==` in an `if`")
             case _:
-                self._wrong(pattern, f"this pattern cannot be equal to {describe(self.type)}", "E0603", None)
+                kind = {Enum: "a member", Bool: "`true` or `false`", Text: "a text"}.get(type(self.element), "a number")
+                self._wrong(pattern, f"this pattern cannot be equal to {describe(self.type)}", "E0603",
+                            f"write {kind}, or `_` for everything else")
         return False, None
+
+    def _names_enum(self, node: ast.Expr) -> bool:
+        """Whether `node` is the name of the subject's enum."""
+        symbol = static_symbol(self.body, node)
+        return isinstance(symbol, EnumSymbol) and symbol.type == self.element
 
     def _wrong(self, pattern: ast.Expr, message: str, code: str, fix: str | None) -> None:
         self.failed = True

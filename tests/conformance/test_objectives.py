@@ -47,7 +47,9 @@ def test_wrong_objectives(sem: Any, objective: str, code: str) -> None:
     assert sem.codes(f"program Main() -> a: int {{ return 1 {objective} }}") == [code]
 
 
-@pytest.mark.parametrize(("duration", "seconds"), [("2s", 2), ("1.5s", 1.5), ("250ms", 0.25), ("2m", 120), ("1h", 3600)])
+@pytest.mark.parametrize(("duration", "seconds"), [
+    ("2s", 2), ("1.5s", 1.5), ("250ms", 0.25), ("2m", 120), ("1h", 3600),
+])
 def test_durations(semc: Any, duration: str, seconds: float) -> None:
     Path("main.sem").write_text(f"program Main() -> a: int {{ return 1 + 1 @ deadline({duration}) }}")
     assert f"objective = [deadline({float(seconds)})]" in semc("compile", "main.sem")
