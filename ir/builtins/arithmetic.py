@@ -9,6 +9,8 @@ from ..core import Literal
 from ..types import BOOL, FLOAT, INT, Bool, Int, List, Text, Type, strip_bounds
 from ..values import INT_MAX, INT_MIN, RuntimeValue
 from .base import (
+    LONGEST_LIST,
+    LONGEST_TEXT,
     NUMBER,
     EvaluationError,
     OperandMismatch,
@@ -19,10 +21,8 @@ from .base import (
     element_of,
     expect,
     same,
+    within,
 )
-
-LONGEST_RANGE = 10_000_000
-"""Elements of the longest `range`: beyond it, memory would be the limit."""
 
 
 def checked(value: RuntimeValue) -> RuntimeValue:
@@ -37,7 +37,13 @@ def checked(value: RuntimeValue) -> RuntimeValue:
 
 def _add(args: Operands, context: PureContext) -> RuntimeValue:
     left, right = args
-    return left + right if isinstance(left, (str, list)) else checked(left + right)
+    if isinstance(left, str):
+        within(len(left) + len(right), LONGEST_TEXT, "text")
+    elif isinstance(left, list):
+        within(len(left) + len(right), LONGEST_LIST, "list")
+    else:
+        return checked(left + right)
+    return left + right
 
 
 def _nonzero(value: RuntimeValue) -> RuntimeValue:
@@ -75,8 +81,7 @@ def _range(args: Operands, context: PureContext) -> RuntimeValue:
     numbers = range(*args)
     # len() of a Python range is limited to what fits a C integer, so it is counted by hand.
     count = max(0, -((numbers.start - numbers.stop) // numbers.step))
-    if count > LONGEST_RANGE:
-        raise EvaluationError(f"a range of {count} elements is longer than {LONGEST_RANGE}")
+    within(count, LONGEST_LIST, "list")
     return list(numbers)
 
 
@@ -147,7 +152,7 @@ FUNCTIONS = (
     PureFunction("to_float", "an int where a float is wanted", "The nearest float.", (1, 1), always(FLOAT, Int),
                  lambda a, c: float(a[0])),
     PureFunction("range", "range(stop) | range(start, stop, step?)",
-                 f"Integers from start (0) up to stop, which is not included; at most {LONGEST_RANGE:,} of them.",
+                 f"Integers from start (0) up to stop, which is not included; at most {LONGEST_LIST:,} of them.",
                  (1, 3), always(List(INT), Int, Int, Int), _range, fallible=True),
     PureFunction("sum", "sum(xs)", "Sum of a list of numbers; 0 for none. Floats are rounded once, at the end.",
                  (1, 1), _sum_type, _sum, fallible=True),

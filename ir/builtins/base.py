@@ -17,6 +17,18 @@ class EvaluationError(Exception):
     """The function fails on these operands: the message becomes that of the failed value."""
 
 
+LONGEST_TEXT = 1 << 28
+"""Code points of the longest text that a function gives: beyond it, memory would be the limit."""
+LONGEST_LIST = 10_000_000
+"""Elements of the longest list that `range` and `+` give."""
+
+
+def within(count: int, longest: int, what: str) -> None:
+    """EvaluationError where a result of `count` code points or elements (`what`) would be too long."""
+    if count > longest:
+        raise EvaluationError(f"a {what} of {count:,} would be longer than {longest:,}")
+
+
 class OperandMismatch(ValueError):
     """The function does not take operands of these types; the message says what it takes."""
 

@@ -9,13 +9,26 @@ from ..core import Word
 from ..target import Tokenizer
 from ..types import BOOL, TEXT, Int, List, Text
 from ..values import RuntimeValue
-from .base import EvaluationError, Operands, PureContext, PureFunction, always
+from .base import LONGEST_TEXT, EvaluationError, Operands, PureContext, PureFunction, always, within
 
 _LINE_END = re.compile(r"\r?\n")
 
 
 def _join(args: Operands, context: PureContext) -> RuntimeValue:
-    return (args[1] if len(args) == 2 else "").join(args[0])
+    separator = args[1] if len(args) == 2 else ""
+    within(sum(map(len, args[0])) + len(separator) * max(0, len(args[0]) - 1), LONGEST_TEXT, "text")
+    return separator.join(args[0])
+
+
+def _concat(args: Operands, context: PureContext) -> RuntimeValue:
+    within(sum(map(len, args)), LONGEST_TEXT, "text")
+    return "".join(args)
+
+
+def _replace(args: Operands, context: PureContext) -> RuntimeValue:
+    text, old, new = args
+    within(len(text) + text.count(old) * (len(new) - len(old)), LONGEST_TEXT, "text")
+    return text.replace(old, new)
 
 
 def _split(args: Operands, context: PureContext) -> RuntimeValue:
@@ -69,10 +82,9 @@ def token_chunks(text: str, size: int, tokenizer: Tokenizer) -> Iterator[str]:
 _two = always(BOOL, Text, Text)
 
 FUNCTIONS = (
-    PureFunction("concat", '"…${a}…"', "Texts one after the other.", (0, None), always(TEXT),
-                 lambda a, c: "".join(a)),
+    PureFunction("concat", '"…${a}…"', "Texts one after the other.", (0, None), always(TEXT), _concat, fallible=True),
     PureFunction("join", "join(xs, separator?)", "The texts of a list with the separator (none unless given) between.",
-                 (1, 2), always(TEXT, List(TEXT), Text), _join),
+                 (1, 2), always(TEXT, List(TEXT), Text), _join, fallible=True),
     PureFunction("split", "split(a, separator?)",
                  "Parts between separators; without one, what white space separates; an empty one gives code points.",
                  (1, 2), always(List(TEXT), Text, Text), _split),
@@ -88,7 +100,7 @@ FUNCTIONS = (
     PureFunction("lower", "lower(a)", "In lower case.", (1, 1), always(TEXT, Text), lambda a, c: a[0].lower()),
     PureFunction("upper", "upper(a)", "In upper case.", (1, 1), always(TEXT, Text), lambda a, c: a[0].upper()),
     PureFunction("replace", "replace(a, old, new)", "With every `old` replaced by `new`, from left to right.", (3, 3),
-                 always(TEXT, Text, Text, Text), lambda a, c: a[0].replace(a[1], a[2])),
+                 always(TEXT, Text, Text, Text), _replace, fallible=True),
     PureFunction("starts_with", "starts_with(a, b)", "Whether a begins with b.", (2, 2), _two,
                  lambda a, c: a[0].startswith(a[1])),
     PureFunction("ends_with", "ends_with(a, b)", "Whether a ends with b.", (2, 2), _two,

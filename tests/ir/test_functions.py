@@ -177,6 +177,9 @@ def test_every_function_has_a_case() -> None:
     ("sum", [List(FLOAT)], [[1.7e308, 1.7e308]], "beyond the range of floats"),
     ("range", [INT, INT, INT], [0, 1, 0], "step of a range must not be 0"),
     ("range", [INT], [10**12], "longer than"),
+    ("add", [TEXT, TEXT], ["a" * (1 << 28), "b"], "longer than"),
+    ("join", [List(TEXT), TEXT], [["a", "b", "c"], "s" * (1 << 27)], "longer than"),
+    ("replace", [TEXT, TEXT, TEXT], ["a" * 20_000, "a", "b" * 20_000], "longer than"),
     ("range", [INT, INT, INT], [MAX, MIN, -1], "longer than"),
     ("unwrap", [Option(INT)], [None], "value is none"),
 ])

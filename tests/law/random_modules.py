@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 
 from semlang.ir.core import Literal, Module, Op, Region, Symbol, Table, Value, clone
+from semlang.ir.source import Location, Site
 from semlang.ir.types import BOOL, EFFECT, FLOAT, INT, PROMPT, TEXT, Field, List, Option, Record, Type
 
 CARD = Record(None, (Field("title", TEXT), Field("score", INT), Field("note", TEXT)))
@@ -25,6 +26,7 @@ class Maker:
     def __init__(self, source: random.Random) -> None:
         self.random = source
         self.calls = 0
+        self.made = 0
         self.room = 70
 
     def module(self) -> Module:
@@ -56,7 +58,9 @@ class Body:
     def add(self, name: str, args: list[object], types: list[Type], attributes: dict[str, Literal] | None = None,
             regions: list[Region] | None = None) -> list[Value]:
         results = [Value(t) for t in types]
-        self.ops.append(Op(name, list(args), results, dict(attributes or {}), regions or []))  # type: ignore[arg-type]
+        self.maker.made += 1
+        place = Location(((Site("random.sir", self.maker.made, 1),),))
+        self.ops.append(Op(name, list(args), results, dict(attributes or {}), regions or [], place))  # type: ignore[arg-type]
         self.scope += [r for r in results if r.type != EFFECT]
         return results
 

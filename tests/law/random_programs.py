@@ -123,6 +123,17 @@ def functions(draw: st.DrawFn, index: int) -> Function:
     return Function(name, ([("h", "chat")] if chat else []) + parameters, outputs, text, chat)
 
 
+@st.composite
+def _variant(draw: st.DrawFn, function: Function) -> Function:
+    """The same function under another name; only the options of its outputs may differ."""
+    old, new = draw(st.sampled_from([
+        ("{{output:o0", "{{output:o0"), ("max_tokens=", "max_tokens=1"), (" temperature=0.8", ""), ("seed=7", "seed=8"),
+        (' stop="e"', ""), ("top_k=5", "top_k=2"),
+    ]))
+    text = function.text.replace(f"semantic {function.name}(", "semantic Twin(").replace(old, new)
+    return Function("Twin", function.parameters, function.outputs, text, function.has_chat)
+
+
 def _semantic(name: str, parameters: list[tuple[str, str]], outputs: list[tuple[str, str]], body: str, chat: bool,
               roles: bool) -> str:
     signature = ", ".join(f"{n}: {t}" for n, t in ([("h", "chat")] if chat else []) + parameters)
@@ -230,7 +241,7 @@ def _leaf(draw: st.DrawFn, scope: Scope, type: str) -> str:
         case "bool":
             return draw(st.sampled_from(["true", "false"]))
         case _:
-            return draw(st.sampled_from(['["a", "b"]', '["one"]', '["a", "b", "c"]', '["x", "x"]', 'split("", "q")']))
+            return draw(st.sampled_from(['["a", "b"]', '["one"]', '["none"][1:]', '["x", "x"]', 'split("", "q")']))
 
 
 @st.composite
@@ -317,6 +328,32 @@ def _let(draw: st.DrawFn, scope: Scope, depth: int) -> str:
 
 
 @st.composite
+def _twins(draw: st.DrawFn, scope: Scope, declared: list[Function]) -> str:
+    """The first and the last function on equal arguments, and an invariant call in a map that may have no elements."""
+    first, last = declared[0], declared[-1]
+    if [kind for _, kind in first.parameters] != [kind for _, kind in last.parameters]:
+        last = first
+    arguments = ", ".join("chat()" if kind == "chat" else draw(_leaf(scope, kind)) for _, kind in first.parameters)
+    lines = ""
+    for function in (first, last):
+        name = scope.fresh("r")
+        lines += f"let {name} = {function.name}({arguments})\n"
+        for output, kind in function.outputs:
+            value = name if len(function.outputs) == 1 else f"{name}.{output}"
+            if kind in ("text", "bool"):
+                scope.add(value, kind)
+    texts = [output for output, kind in first.outputs if kind == "text"]
+    if texts:
+        call = f"{first.name}({arguments})" + ("" if len(first.outputs) == 1 else f".{texts[0]}")
+        name, element = scope.fresh("r"), scope.fresh("x")
+        elements = draw(st.sampled_from(["xs", "xs[5:]", "[a]", '["none"][1:]']))
+        condition = draw(st.sampled_from([call, f'if {element} == "one" {{ {call} }} else {{ "-" }}']))
+        lines += f"let {name} = for {element} in {elements} {{ {condition} }}\n"
+        scope.add(name, "list[text]")
+    return lines
+
+
+@st.composite
 def _result(draw: st.DrawFn, scope: Scope, type: str) -> str:
     """What `Main` returns: mostly something that the body computed."""
     computed = [name for name in scope.variables.get(type, []) if name[0] in "rv(m"]
@@ -329,6 +366,8 @@ def _result(draw: st.DrawFn, scope: Scope, type: str) -> str:
 def programs(draw: st.DrawFn) -> str:
     """The source of a whole program with the root `Main(a, b, xs)`."""
     declared = [draw(functions(i)) for i in range(draw(st.integers(1, 3)))]
+    if draw(st.booleans()):
+        declared.append(draw(_variant(declared[0])))
     texts = [f.text for f in declared]
     called: list[Function] = []
     if draw(st.integers(0, 3)) == 0:
@@ -338,7 +377,8 @@ def programs(draw: st.DrawFn) -> str:
         texts.append(f"program Sub(q: text) -> r: text {{\n{body}return {result}\n}}\n")
         called.append(Function("Sub", [("q", "text")], [("r", "text")], ""))
     scope = Scope(declared, called, {"text": ["a", "b"], "list[text]": ["xs"]})
-    body = "".join(draw(st.lists(_let(scope, 3), min_size=3, max_size=6)))
+    body = draw(_twins(scope, declared)) if draw(st.integers(0, 2)) else ""
+    body += "".join(draw(st.lists(_let(scope, 3), min_size=3, max_size=6)))
     kinds = draw(st.lists(st.sampled_from(["text", "text", "list[text]", "int", "bool"]), min_size=2, max_size=4))
     results = ", ".join(draw(_result(scope, kind)) for kind in kinds)
     signature = ", ".join(f"y{i}: {kind}" for i, kind in enumerate(kinds))
