@@ -87,6 +87,19 @@ def without_dummy_prefix(model: dict[str, Any]) -> bool:
     return changed
 
 
+def tokens_are_bounded_by_bytes(model: Mapping[str, Any]) -> bool:
+    """Whether no text has more tokens than UTF-8 bytes, a dummy prefix aside.
+
+    Each token stands for at least one byte of the text unless a normalizer can make the text longer.
+    """
+    for part in _parts(model.get("normalizer")):
+        one_for_one = part.get("type") == "Replace" and len(part.get("content", "")) == 1 and (
+            part.get("pattern", {}).get("String"))
+        if part.get("type") not in ("Prepend", "Sequence") and not one_for_one:
+            return False
+    return True
+
+
 class IncrementalDecoder:
     """Bytes in, text out: an incomplete character is held back, bytes that can be no character become U+FFFD."""
 

@@ -17,7 +17,7 @@ import tokenizers
 
 from ..ir.target import TokenizerError
 from .chat_template import ChatTemplate
-from .token_bytes import decode_bytes, token_byte_table, without_dummy_prefix
+from .token_bytes import decode_bytes, token_byte_table, tokens_are_bounded_by_bytes, without_dummy_prefix
 
 PIECE_CACHE_SIZE = 4096
 
@@ -42,6 +42,7 @@ class PieceTokenizer:
         self._scaffold = _new_tokenizer(tokenizer_json)
         self._first = _new_tokenizer(tokenizer_json)
         self._first.encode_special_tokens = True
+        self.bytes_bound_tokens = tokens_are_bounded_by_bytes(model)
         self.has_dummy_prefix = without_dummy_prefix(model)
         self._later = self._first
         if self.has_dummy_prefix:

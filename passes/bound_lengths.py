@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..ir.core import Module, Op, walk
+from ..ir.definition import Level
 from ..ir.diagnostics import Diagnostic, InputError
 from ..ir.target import Target
 from .base import Pass, Report
@@ -48,6 +49,7 @@ class BoundLengths(Pass):
     """
 
     name: ClassVar[str] = "bound-lengths"
+    levels: ClassVar[frozenset[Level]] = frozenset({Level.PROMPT, Level.ENGINE})
 
     def run(self, module: Module, target: Target) -> Report:
         """Raises InputError with one diagnostic for each generate that cannot fit."""
@@ -65,8 +67,7 @@ class BoundLengths(Pass):
                     errors.append(error)
         if errors:
             raise InputError(errors)
-        return Report(f"{count} outputs bounded, {bounded} of their prompts too",
-                      {"outputs": count, "prompts": bounded})
+        return Report(f"{count} outputs bounded, {bounded} of their prompts too", {"outputs": count})
 
 
 def _overflow(op: Op, lengths: Lengths, target: Target) -> Diagnostic | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir.core import Arg, Literal, Op, Value
+from ..ir.core import Arg, Op, Value
 from ..ir.functions import FUNCTIONS, EvaluationError, PureContext, evaluate
 from ..ir.types import Type
 from ..ir.values import RuntimeValue, constant_literal, constant_value
@@ -73,35 +73,3 @@ class Constants:
 def constant_op(value: RuntimeValue, result: Value, like: Op) -> Op:
     """The `flow.const` that gives `value` as `result`, where `like` stands in the source."""
     return Op("flow.const", [constant_literal(value)], [result], {}, [], like.location)
-
-
-def option_literal(name: str, value: RuntimeValue) -> Literal:
-    """The attribute for a known option of a generate. ValueError for a value that the option may not have.
-
-    Such a value stays an operand, so that the generate fails in the run as it does unoptimised.
-    """
-    match name:
-        case "max_tokens" | "max_words" | "n":
-            valid = type(value) is int and value >= 1
-        case "top_k" | "logprobs":
-            valid = type(value) is int and value >= 0
-        case "seed":
-            valid = type(value) is int
-        case "temperature":
-            valid = type(value) in (int, float) and value >= 0
-        case "top_p":
-            valid = type(value) in (int, float) and 0 < value <= 1
-        case "min_p":
-            valid = type(value) in (int, float) and 0 <= value <= 1
-        case "stop" | "choices":
-            texts = [value] if isinstance(value, str) and name == "stop" else value
-            valid = isinstance(texts, list) and bool(texts) and all(isinstance(t, str) and t for t in texts)
-            value = texts
-        case "regex":
-            valid = isinstance(value, str)
-        case _:
-            valid = False
-    if not valid:
-        raise ValueError(f"{value!r} is no {name}")
-    return constant_literal(float(value) if name in ("temperature", "top_p", "min_p") else value)
-

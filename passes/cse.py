@@ -73,7 +73,7 @@ class Cse(Pass):
         if had_frees:
             place_frees(module.ops)
         return Report(f"{merger.merged} operations merged, {merger.generates} of them generates",
-                      {"operations": merger.merged, "generates": merger.generates})
+                      {"operations": merger.merged - merger.generates, "generates": merger.generates})
 
 
 @dataclass(slots=True)

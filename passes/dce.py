@@ -96,7 +96,8 @@ class Dce(Pass):
         if had_frees:
             place_frees(module.ops)
         return Report(f"{sweep.dropped} operations dropped, {sweep.generates} of them generates",
-                      {"operations": sweep.dropped, "generates": sweep.generates, "results": sweep.results})
+                      {"operations": sweep.dropped - sweep.generates, "generates": sweep.generates,
+                       "results": sweep.results})
 
 
 def _forward_effects(module: Module, contents: Contents) -> None:

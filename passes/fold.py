@@ -7,16 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..ir.core import Arg, Literal, Module, Op, Region, Table, Value
+from ..ir.core import Arg, Module, Op, Region, Value
 from ..ir.target import Target
 from ..ir.types import EFFECT, Bool, Text
 from ..ir.values import RuntimeValue
 from .base import Pass, Report
-from .constants import UNKNOWN, Constants, constant_op, option_literal
-from .effects import count_of, is_greedy, literal_key, names_of
+from .constants import UNKNOWN, Constants, constant_op
+from .effects import literal_key, names_of
 from .failures import Failures
 from .free_contexts import place_frees, remove_frees
-from .inline import drop_key
+from .option_folding import fix_call, fix_generate
 from .projections import project
 from .regions import carried_parameters, effect_operand, first_carried, iterated
 from .rewriting import Replacements
@@ -163,10 +163,10 @@ class Folder:
                 case "prompt.append":
                     self._append(op, out)
                 case "prompt.generate" | "engine.generate":
-                    self._generate(op)
+                    self.counts["options"] += fix_generate(op, self.constants, self.failures)
                     self._keep(op, out)
                 case "sem.call":
-                    self._call(op)
+                    self.counts["options"] += fix_call(op, self.constants)
                     self._keep(op, out)
                 case _:
                     self._keep(op, out)
@@ -300,48 +300,3 @@ class Folder:
         if source.name == "prompt.generate":  # with `n` its prompt is the one before the samples
             return "n" not in source.attributes and "n" not in names_of(source.attributes.get("options"))
         return source.name in ("prompt.append", "prompt.role")
-
-    def _generate(self, op: Op) -> None:
-        """Known options become attributes; a generate that turns out greedy loses its key."""
-        names = names_of(op.attributes.get("options"))
-        rest = op.args[1 + len(names) :]
-        operands: dict[str, Arg] = {}
-        for name, arg in zip(names, op.args[1:], strict=False):
-            if not self._fix_option(op.attributes, name, arg):
-                operands[name] = arg
-        if len(operands) < len(names):
-            op.args = [op.args[0], *operands.values(), *rest]
-            op.attributes.pop("options")
-            if operands:
-                op.attributes["options"] = tuple(operands)
-        count = count_of(op.attributes.get("indices"))
-        keyed = op.args[len(op.args) - count :]
-        if len(operands) < len(names) and is_greedy(op) and all(map(self.failures.never_itself, keyed)):
-            drop_key(op)
-
-    def _fix_option(self, attributes: dict[str, Literal], name: str, arg: Arg) -> bool:
-        value = self.constants.get(arg)
-        if value is UNKNOWN:
-            return False
-        try:
-            attributes[name] = option_literal(name, value)
-        except ValueError:
-            return False
-        self.counts["options"] += 1
-        return True
-
-    def _call(self, op: Op) -> None:
-        """Known `with` operands of a call become constants of it."""
-        names = names_of(op.attributes.get("options"))
-        if not names:
-            return
-        first = len(op.args) - len(names) - count_of(op.attributes.get("indices")) - (effect_operand(op) is not None)
-        constants = op.attributes.get("with")
-        table: dict[str, Literal] = dict(constants.entries) if isinstance(constants, Table) else {}
-        kept = {n: a for n, a in zip(names, op.args[first:], strict=False) if not self._fix_option(table, n, a)}
-        op.args = [*op.args[:first], *kept.values(), *op.args[first + len(names) :]]
-        op.attributes.pop("options")
-        if kept:
-            op.attributes["options"] = tuple(kept)
-        if table:
-            op.attributes["with"] = Table(tuple(table.items()))

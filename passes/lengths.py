@@ -8,14 +8,14 @@ turn are bounded by the number of turns: a carried prompt by its growth per turn
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from ..ir.core import Arg, Module, Op, Region, TokenList, Value
 from ..ir.target import Target
 from ..ir.types import Ctx, Prompt
 from ..ir.values import constant_value
+from .context_bounds import ContextBounds, grown
 from .effects import GENERATES, names_of
-from .intervals import ANY, ZERO, Interval, product
+from .intervals import ANY, ZERO, Interval
 from .prompt_facts import PromptFacts
 from .pure_bounds import pure_bounds
 from .regions import carried_parameters, first_carried, fold_lists, iterated
@@ -24,30 +24,6 @@ from .value_bounds import UNKNOWN, Bounds, constant_bounds, list_bounds, type_bo
 
 PATIENCE = 2
 """Loops nested more deeply than this are looked at once only, with bounds from types."""
-
-
-@dataclass(frozen=True)
-class ContextBounds:
-    """Tokens of a prompt, BOS included, and what the lower bound is made of."""
-
-    tokens: Interval = ANY
-    constants: int = 0
-    """Tokens of constant pieces, scaffolds and BOS."""
-    values: int = 0
-    """The fewest tokens of inserted values."""
-    outputs: int = 0
-    """The fewest tokens of earlier outputs."""
-
-    def join(self, other: ContextBounds) -> ContextBounds:
-        """What holds of a prompt that is one of two."""
-        shorter = min(self, other, key=lambda c: c.tokens.low)
-        return ContextBounds(self.tokens.join(other.tokens), shorter.constants, shorter.values, shorter.outputs)
-
-    def plus(self, tokens: Interval, kind: str) -> ContextBounds:
-        """The prompt after a piece of one of the three kinds."""
-        parts = {"constants": self.constants, "values": self.values, "outputs": self.outputs}
-        parts[kind] += tokens.low
-        return ContextBounds(self.tokens + tokens, **parts)
 
 
 class Lengths:
@@ -287,10 +263,11 @@ class Lengths:
             self._run(op)
         prompts = [n for n, v in enumerate(initial) if isinstance(v.type, Prompt | Ctx)]
         if prompts:
-            grown = self._grown(op, contexts, [self.context(v) for v in yielded], prompts)
-            for number in prompts:
+            after = [self.context(yielded[n]) for n in prompts]
+            bounds = grown([contexts[n] for n in prompts], after, self._turns[op].high)
+            for number, bound in zip(prompts, bounds, strict=True):
                 for parameter in carried_parameters(op, number):
-                    self._contexts[parameter] = grown[number]
+                    self._contexts[parameter] = bound
             self._run(op)
 
     def _begin(self, op: Op, *, by_type: bool, contexts: list[ContextBounds] | None) -> None:
@@ -305,42 +282,6 @@ class Lengths:
                     self._bounds[parameter] = type_bounds(parameter.type)
                 else:
                     self._bounds[parameter] = self.of(initial)
-
-    def _grown(self, op: Op, before: list[ContextBounds], after: list[ContextBounds],
-               prompts: list[int]) -> list[ContextBounds]:
-        """Bounds of carried prompts in any turn: they grow by at most what one turn adds to the longest of them.
-
-        A turn gives a carried prompt some pieces more, or replaces it, so what it adds does not depend on its length.
-        """
-        turns = self._turns[op].high
-        most = None if turns is None else max(0, turns - 1)
-        longest, growth = _highest([before[n] for n in prompts]), 0 if most == 0 else None
-        ends = _highest([after[n] for n in prompts])
-        if growth is None and longest is not None and ends is not None:
-            growth = max(0, ends - longest) if len(prompts) == 1 else self._joint_growth(before, after, prompts)
-        high = None if longest is None or growth is None else _plus(longest, product(growth, most))
-        result = list(before)
-        for number in prompts:
-            shorter = min((before[n] for n in prompts), key=lambda c: c.tokens.low)
-            shortest = min([shorter, *(after[n] for n in prompts)], key=lambda c: c.tokens.low)
-            result[number] = ContextBounds(Interval(shortest.tokens.low, high), shortest.constants, shortest.values,
-                                           shortest.outputs)
-        return result
-
-    def _joint_growth(self, before: list[ContextBounds], after: list[ContextBounds], prompts: list[int]) -> int | None:
-        """The most that one turn adds, whichever carried prompt it continues."""
-        shortest = min((before[n].tokens.high or 0 for n in prompts), default=0)
-        ends = _highest([after[n] for n in prompts])
-        return None if ends is None else max(0, ends - shortest)
-
-
-def _highest(contexts: list[ContextBounds]) -> int | None:
-    highs = [c.tokens.high for c in contexts]
-    return None if any(h is None for h in highs) else max(h for h in highs if h is not None)
-
-
-def _plus(first: int, second: int | None) -> int | None:
-    return None if second is None else first + second
 
 
 def _covers(outer: Bounds, inner: Bounds) -> bool:

@@ -14,12 +14,13 @@ from ..ir.dialects import has_trait
 from ..ir.target import Target
 from ..ir.types import EFFECT
 from .base import Pass, Report
-from .effects import GENERATES, REGION_OPS, merge_key
+from .effects import GENERATES, REGION_OPS
 from .failures import Failures
 from .free_contexts import place_frees, remove_frees
 from .list_counts import least_count
 from .regions import iterated
 from .rewriting import Replacements
+from .twins import Twins
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Licm(Pass):
         counts = mover.counts
         return Report(
             f"{counts['moved']} operations and {counts['generates']} generates moved, {counts['shared']} shared by "
-            f"branches; {counts['kept']} generates stay in loops that may not turn", dict(counts))
+            f"branches; {mover.kept} generates stay in loops that may not turn", dict(counts))
 
 
 BRANCHES = frozenset({"flow.if", "flow.try"})
@@ -168,6 +169,7 @@ class _Mover:
 
     def __init__(self, module: Module, speculate: bool) -> None:
         self.counts: Counter[str] = Counter()
+        self.kept = 0
         self._speculate = speculate
         self._failures = Failures(module)
         self._definitions = definitions(module.ops)
@@ -229,7 +231,7 @@ class _Mover:
         if at < depth:
             self.counts["generates" if kind == Kind.CALL else "moved"] += 1
         elif at > need and kind == Kind.CALL and self._frames[at].owner.name not in BRANCHES:
-            self.counts["kept"] += 1
+            self.kept += 1
         frame = self._frames[at]
         frame.ops.append(op)
         frame.kind = max(frame.kind, kind)
@@ -260,7 +262,7 @@ class _Mover:
     def _share(self, owner: Op, frames: list[_Frame]) -> None:
         """Move what both branches compute alike in front of the `flow.if`."""
         depth = len(self._frames)
-        twins = _Twins(self._depths, self._replaced, depth)
+        twins = Twins(self._depths, self._replaced, depth)
         for op in frames[1].ops:
             twins.offer(op)
         gone: set[Op] = set()
@@ -285,38 +287,3 @@ class _Mover:
         if op.regions or kind > Kind.TOKENS:
             return False
         return kind <= Kind.FREE or self._speculate or self._failures.never_itself(owner.args[0])
-
-
-class _Twins:
-    """The operations of one branch by what they compute, as far as their operands are known outside of it."""
-
-    def __init__(self, depths: dict[Value, int], replaced: Replacements, depth: int) -> None:
-        self._depths = depths
-        self._replaced = replaced
-        self._depth = depth
-        self._waiting: dict[Value, list[Op]] = {}
-        self._ready: dict[object, list[Op]] = {}
-
-    def offer(self, op: Op) -> None:
-        """Make an operation known: at once, or when its operands have left the branch."""
-        inside = next((v for v in op.operands if self._depths[self._replaced.find(v)] >= self._depth), None)
-        if inside is not None:
-            self._waiting.setdefault(inside, []).append(op)
-        elif op.results and not op.regions:
-            self._ready.setdefault(self._key(op), []).append(op)
-
-    def take(self, op: Op) -> Op | None:
-        """An operation that computes what `op` does."""
-        found = self._ready.get(self._key(op))
-        return found.pop() if found else None
-
-    def replace(self, twin: Op, op: Op) -> None:
-        """From now on `op`, outside, stands for `twin`."""
-        for old, new in zip(twin.results, op.results, strict=True):
-            self._replaced.add(old, new)
-        for old in twin.results:
-            for user in self._waiting.pop(old, []):
-                self.offer(user)
-
-    def _key(self, op: Op) -> object:
-        return merge_key(op), tuple(self._replaced.find(v) for v in op.operands)

@@ -68,7 +68,7 @@ class LowerEngine(Pass):
             region.ops = [op for op in region.ops if op not in unused]
         _lower_types(module.ops)
         fills = sum(op.name == "engine.fill" for op in walk(module.ops))
-        return Report(f"{appends} starts, appends and roles became {fills} fills", {"appends": appends, "fills": fills})
+        return Report(f"{appends} starts, appends and roles became {fills} fills", {"appends": appends})
 
 
 def _lower_region(region: Region, starts: dict[Value, Op], uses: dict[Value, int], early: EarlyValues | None) -> int:

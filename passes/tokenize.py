@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ..ir.core import Module, Op, TokenList, Word, walk
-from ..ir.definition import HIGH, Level
+from ..ir.definition import Level
 from ..ir.diagnostics import InputError
 from ..ir.target import Target, Tokenizer, TokenizerError
 from .base import Pass, Report
@@ -47,7 +47,7 @@ class Tokenize(Pass):
     """
 
     name: ClassVar[str] = "tokenize"
-    levels: ClassVar[frozenset[Level]] = HIGH
+    levels: ClassVar[frozenset[Level]] = frozenset({Level.PROMPT})
 
     def run(self, module: Module, target: Target) -> Report:
         """Raises InputError when a model has no tokenizer, or cannot keep a prompt's roles apart."""
@@ -64,7 +64,7 @@ class Tokenize(Pass):
         late = work.late_pieces + work.late_roles
         return Report(
             f"{work.pieces} constants became {work.tokens} tokens" + (f", {late} are left to the run" if late else ""),
-            {"pieces": work.pieces, "tokens": work.tokens, "late": late})
+            {"pieces": work.pieces, "tokens": work.tokens})
 
 
 @dataclass

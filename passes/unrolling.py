@@ -36,8 +36,8 @@ class Unroller:
             return False
         if not all(e is not None or self._folder.failures.never_itself(a) for e, a in zip(known, lists, strict=True)):
             return False  # a failed list fails the results, however short the others are
-        if op.name == "flow.for" and op.attributes.get("unordered") and effect_operand(op) is not None and count > 1:
-            return False
+        if op.attributes.get("unordered") and count > 1 and (op.name == "flow.fold" or effect_operand(op) is not None):
+            return False  # copies would have an order
         if count > self._most_turns(op.regions[0]):
             return False
         with self._room_for(count):

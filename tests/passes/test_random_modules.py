@@ -13,10 +13,13 @@ from random_modules import Maker
 from semlang.backend.embedded import embedded_tokenizer
 from semlang.backend.executor import run_module
 from semlang.backend.reference import reference_engine
-from semlang.ir.core import Module, clone_module
+from semlang.backend.results import RunResult
+from semlang.ir.core import Module, clone_module, walk
 from semlang.ir.printer import print_module
 from semlang.ir.target import ModelTarget, Target
 from semlang.ir.verifier import verify
+from semlang.passes.intervals import Interval
+from semlang.passes.lengths import Lengths
 from semlang.passes.manager import PipelineOptions, run_pipeline
 from semlang.passes.pipelines import pipeline
 from semlang.passes.registry import pass_class
@@ -47,8 +50,8 @@ def target() -> Target:
     return Target({"": ModelTarget(embedded_tokenizer(), 100_000)}, "reference")
 
 
-def observe(module: Module) -> tuple[object, object, tuple[str, ...], frozenset[object]]:
-    """Outputs, error messages, effects in order, and the calls with their tokens; contexts are all gone at the end."""
+def run(module: Module) -> RunResult:
+    """Run a module at level `engine` on the reference engine."""
     hosts = sys.modules.setdefault("module_hosts", types.ModuleType("module_hosts"))
     exec(HOSTS, hosts.__dict__)
     engine = reference_engine(prefix_cache=False)
@@ -58,8 +61,15 @@ def observe(module: Module) -> tuple[object, object, tuple[str, ...], frozenset[
         engine.check_integrity()
     finally:
         engine.close()
+    return result
+
+
+def observe(module: Module) -> tuple[object, object, tuple[str, ...], frozenset[object]]:
+    """Outputs, error messages, effects in order, and the calls with their tokens."""
+    result = run(module)
     calls = frozenset((call.prompt_ids, call.output_ids) for call in result.calls)
-    return result.outputs, {n: e.message for n, e in result.errors.items()}, tuple(hosts.log), calls
+    effects = tuple(sys.modules["module_hosts"].log)
+    return result.outputs, {n: e.message for n, e in result.errors.items()}, effects, calls
 
 
 def lowered(names: list[str]) -> list[str]:
@@ -92,3 +102,19 @@ def test_any_order_agrees(source: random.Random, order: list[str], late: list[st
 def test_a_second_time_changes_nothing(source: random.Random, name: str) -> None:
     once = apply(Maker(source).module(), ["inline", name])
     assert print_module(apply(once, [name])) == print_module(once)
+
+
+@LAW
+@given(st.randoms(use_true_random=False))
+def test_bounds_hold_of_calls(source: random.Random) -> None:
+    """Every prompt and output of a run is within the bounds that are known before it."""
+    module = apply(Maker(source).module(), ["inline", "tokenize", "dce"])
+    lengths = Lengths(module, target())
+    bounds = {str(op.location): (lengths.context(op.operands[0]).tokens, lengths.output(op))
+              for op in walk(module.ops) if op.name == "prompt.generate"}
+    bos = int(embedded_tokenizer().bos_id is not None)
+    for call in run(apply(module, ["lower-engine", "free-contexts"])).calls:
+        prompt, output = bounds[call.site]
+        assert prompt.contains(Interval.exactly(len(call.prompt_ids) + bos)), call.site
+        assert output.kept.contains(Interval.exactly(len(call.context_ids))), call.site
+        assert output.decoded.high is None or len(call.output_ids) <= output.decoded.high, call.site
