@@ -14,6 +14,7 @@ from ..ir.target import Target
 from .base import Pass, Report
 from .effects import GENERATES, REGION_OPS, Contents, literal_key, merge_key, mergeable
 from .free_contexts import place_frees, remove_frees
+from .liveness import Liveness
 from .rewriting import Replacements
 
 
@@ -26,8 +27,8 @@ class Cse(Pass):
     options, a sampled one by its stream key besides, so equal ones would decode the same tokens: one call serves
     both. An operation with regions equals another when its operands and what its regions yield are equal; regions
     with effectful hosts are never merged, and hosts are left to the run, which remembers the results of pure ones.
-    An operation is replaced only by one that dominates it, so nothing runs that would not run otherwise. What is
-    equal fails equally; the operation that stays keeps every place in the source that it stands for.
+    An operation is replaced only by one that dominates it and that a result needs, so nothing runs that would not
+    run otherwise: a dead call stays dead. What is equal fails equally; the operation that stays keeps every place in the source that it stands for.
 
     Method: value numbers by hashing (Click, "Global code motion, global value numbering", 1995) with scopes that follow
     the regions. A parameter's number is made of its operation's operands, so equal loops give equal numbers inside;
@@ -65,7 +66,8 @@ class Cse(Pass):
     def run(self, module: Module, target: Target) -> Report:
         """Merge everything that is equal, at any level; contexts are freed anew where they were freed before."""
         had_frees = remove_frees(module.ops)
-        merger = _Merger(Contents.of(module.ops))
+        contents = Contents.of(module.ops)
+        merger = _Merger(contents, Liveness(module.ops, contents))
         for op in module.ops:
             if op.regions:
                 merger.run(op)
@@ -91,10 +93,11 @@ class _Scope:
 class _Merger:
     """Numbers values so that equal numbers in scope mean equal values."""
 
-    def __init__(self, contents: Contents) -> None:
+    def __init__(self, contents: Contents, liveness: Liveness) -> None:
         self.merged = 0
         self.generates = 0
         self._contents = contents
+        self._liveness = liveness
         self._replaced = Replacements()
         self._numbers: dict[Value, int] = {}
         self._table: dict[object, list[int]] = {}
@@ -196,6 +199,8 @@ class _Merger:
             self._merge(op, leader[1])
             return
         scope.kept.append(op)
+        if op not in self._liveness.ops:
+            return  # Standing for a call in a region that may not run, a dead call would come to life.
         for result, number in zip(op.results, numbers, strict=True):
             self._leaders[number] = result, op
             scope.defined.append(number)
