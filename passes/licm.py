@@ -31,9 +31,9 @@ class Licm(Pass):
     is a value that only its users receive, and a prompt that is filled in vain changes no output (it costs tokens:
     `speculate = false` keeps appends in loops that may not turn). A generate leaves a loop only where the loop
     certainly turns and runs it on every turn, because no generate may run that would not have run; its operands,
-    indices included, do not change, so each turn would have decoded the same tokens. Hosts never move. Where a
-    greedy generate stays because the length of a list is not known, the run still merges equal calls through their
-    contexts. Out of a branch leave constants, empty prompts, and what both branches compute alike.
+    indices included, do not change, so each turn would have decoded the same tokens. Hosts never move. A
+    greedy generate that stays because the loop may not turn is one call for each turn; the report counts them, as a
+    merge in the run would pay. Out of a branch leave constants, empty prompts, and what both branches compute alike.
 
     An operation that moves keeps its operands and attributes, so every prompt has the tokens that it had.
 

@@ -151,15 +151,15 @@ class _Parts:
         self._replaced.apply(self._module.ops)
 
     def _pure(self, op: Op) -> None:
-        projected = project(op, self._definitions, self._failures)
-        if projected is None:
-            projected = self._length(op)
-        if isinstance(projected, Op):
+        while op.name == "flow.pure":
+            projected = project(op, self._definitions, self._failures) or self._length(op)
+            if projected is None:
+                return
+            self._counts["parts"] += 1
+            if isinstance(projected, Value):
+                self._replaced.add(op.result, projected)
+                return
             op.name, op.args, op.attributes = projected.name, projected.args, projected.attributes
-            self._counts["parts"] += 1
-        elif projected is not None:
-            self._replaced.add(op.result, projected)
-            self._counts["parts"] += 1
 
     def _length(self, op: Op) -> Op | None:
         """`len` of what a loop over one list gives: a failed body fails its element only, so the lengths are equal."""
