@@ -28,7 +28,8 @@ class Cse(Pass):
     both. An operation with regions equals another when its operands and what its regions yield are equal; regions
     with effectful hosts are never merged, and hosts are left to the run, which remembers the results of pure ones.
     An operation is replaced only by one that dominates it and that a result needs, so nothing runs that would not
-    run otherwise: a dead call stays dead. What is equal fails equally; the operation that stays keeps every place in the source that it stands for.
+    run otherwise: a dead call stays dead. What is equal fails equally; the operation that stays keeps every place in
+    the source that it stands for.
 
     Method: value numbers by hashing (Click, "Global code motion, global value numbering", 1995) with scopes that follow
     the regions. A parameter's number is made of its operation's operands, so equal loops give equal numbers inside;
