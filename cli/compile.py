@@ -10,7 +10,7 @@ from . import messages
 from .command import Command
 from .models import choose_models, target_of
 from .options import add_level, add_models, add_program, write_output
-from .pipelines import add_instruments, run_passes
+from .pipelines import add_instruments, checked, run_passes
 
 if TYPE_CHECKING:
     from ..passes.base import Pass
@@ -32,13 +32,16 @@ def execute(arguments: argparse.Namespace) -> int:
     """Check, lower, run the passes up to the level, print."""
     from ..frontend.compile import compile_file
     from ..ir.printer import print_module
+    from .results import placing
 
     unit = compile_file(arguments.file, program=arguments.program)
     messages.show(unit.diagnostics)
     level = Level(arguments.emit)
     if level is not Level.SEM:
         choice = choose_models(unit.module, unit.models, arguments, arguments.file)
-        run_passes(unit.module, passes_to(level, arguments.level), target_of(choice), arguments, arguments.file)
+        target = target_of(choice)
+        with placing(unit.sources):
+            run_passes(unit.module, checked(passes_to(level, arguments.level)), target, arguments, arguments.file)
     write_output(arguments.output, print_module(unit.module, locations=arguments.locations))
     return 0
 

@@ -7,17 +7,20 @@ traceback of a defect.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from io import TextIOWrapper
 
 from ..ir.diagnostics import InputError
 from . import messages
 from .command import Command, CommandParser
-from .options import NOT_BUILT, USAGE
+from .options import NOT_BUILT, UNWRITABLE, USAGE
 
+UNWRITABLE_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 DONE, FAILED, WRONG_INPUT, DEFECT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 70, 130, 141
 
 SUMMARIES = {
@@ -42,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; `argv` without the program's name, `sys.argv` unless given. Gives the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     messages.use_color("--no-color" not in arguments)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # whatever the locale; paths may hold bytes that are no UTF-8
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
@@ -50,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except InputError as error:
-        messages.show(error.diagnostics)
+        with suppress(OSError):  # nobody may be there to read it
+            messages.show(error.diagnostics)
         return WRONG_INPUT
     except KeyboardInterrupt:
         messages.note("interrupted")
@@ -59,14 +66,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Python flushes stdout once more when it ends; nobody is there to read it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in UNWRITABLE_OUTPUT or os.environ.get("SEMC_DEBUG"):
+            return defect(error, arguments)
+        with suppress(OSError):  # stderr may be what is full
+            messages.show(InputError.of(UNWRITABLE, f"cannot write the output: {error.strerror}").diagnostics)
+        for stream in (sys.stdout, sys.stderr):  # what is still buffered goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return WRONG_INPUT
     except RecursionError:
         messages.show(InputError.of("E0022", "the input is nested too deeply").diagnostics)
         return WRONG_INPUT
     except Exception as error:
-        if os.environ.get("SEMC_DEBUG"):
-            raise
-        messages.defect(error, arguments)
-        return DEFECT
+        return defect(error, arguments)
+
+
+def defect(error: Exception, arguments: Sequence[str]) -> int:
+    """Report a defect of semc; with SEMC_DEBUG=1 its traceback."""
+    if os.environ.get("SEMC_DEBUG"):
+        raise error
+    messages.defect(error, arguments)
+    return DEFECT
 
 
 def dispatch(arguments: list[str]) -> int:

@@ -6,7 +6,8 @@ import argparse
 import hashlib
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,25 @@ def default_reproducer(source: str) -> Path:
     """A file for temporary use, the same for every run on one input."""
     digest = hashlib.sha256(os.path.abspath(source).encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return Path(tempfile.gettempdir()) / f"semc-reproducer-{digest}.sir"
+
+
+def checked(passes: Iterable[Pass]) -> list[Pass]:
+    """`passes` where `inline` also checks the constant options of outputs.
+
+    That is where all calls are known and nothing is constant yet that only this run knows.
+    """
+    from ..backend.decoding.option_checks import check_options
+    from ..passes.base import Report
+    from ..passes.inline import Inline
+
+    @dataclass(frozen=True)
+    class CheckedInline(Inline):
+        def run(self, module: Module, target: Target) -> Report:
+            report = super().run(module, target)
+            check_options(module, target)
+            return report
+
+    return [CheckedInline(**vars(p)) if isinstance(p, Inline) else p for p in passes]
 
 
 def run_passes(module: Module, passes: Sequence[Pass], target: Target, arguments: argparse.Namespace,

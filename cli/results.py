@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..ir.diagnostics import Diagnostic, Label
+from ..ir.diagnostics import Diagnostic, InputError, Label
 from ..ir.rendering import to_json
 from ..ir.source import SourceFile, Span
 from ..ir.types import Enum, Option, Text, Type
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 FAILED_OUTPUT = "E1107"
 LINE_WIDTH = 100
 _LOCATION = re.compile(r"(?P<path>.*):(?P<line>\d+):(?P<column>\d+)", re.DOTALL)
+_PLACED = re.compile(r"(?P<location>.*?:\d+:\d+): (?P<message>.*)", re.DOTALL)
 _WORD = re.compile(r"\w+|.")
 
 
@@ -53,6 +56,8 @@ def error_diagnostic(name: str, error: RunError, files: dict[str, SourceFile]) -
     span = span_at(error.location, files)
     notes = [] if span is not None else [f"at {error.location}"]
     notes += [f"called from {site}" for chain in error.sites for site in chain.split(" < ")[1:]]
+    notes += [f"computed once for {place} too" for chain in error.sites
+              if (place := chain.split(" < ")[0]) != error.location]
     return Diagnostic(FAILED_OUTPUT, f"`{name}` failed: {error.message}", Label(span) if span else None, (),
                       tuple(dict.fromkeys(notes)))
 
@@ -66,6 +71,22 @@ def span_at(location: str, files: dict[str, SourceFile]) -> Span | None:
     start = source.line_starts[int(found["line"]) - 1] + int(found["column"]) - 1
     word = _WORD.match(source.text, start)
     return Span(source, start, word.end() if word else start)
+
+
+@contextmanager
+def placing(sources: Iterable[SourceFile]) -> Iterator[None]:
+    """Errors of passes, which know of an operation only `file:line:column`, point into the source."""
+    try:
+        yield
+    except InputError as error:
+        files = {source.path: source for source in sources}
+        raise InputError([_placed(diagnostic, files) for diagnostic in error.diagnostics]) from None
+
+
+def _placed(diagnostic: Diagnostic, files: dict[str, SourceFile]) -> Diagnostic:
+    found = _PLACED.fullmatch(diagnostic.message)
+    span = span_at(found["location"], files) if found and diagnostic.primary is None else None
+    return replace(diagnostic, message=found["message"], primary=Label(span)) if found and span else diagnostic
 
 
 def show_stats(stats: RunStats) -> None:

@@ -79,9 +79,9 @@ def compile_and_run(unit: CompiledUnit, arguments: argparse.Namespace, checking_
     from .engines import EnginePool, target_of_engines
     from .loading import remaining_passes
     from .models import choose_models
-    from .pipelines import default_reproducer_options
+    from .pipelines import checked, default_reproducer_options
     from .program_arguments import program_arguments
-    from .results import Progress
+    from .results import Progress, placing
 
     program = unit.module.find("sem.program", unit.root)
     assert program is not None
@@ -93,8 +93,9 @@ def compile_and_run(unit: CompiledUnit, arguments: argparse.Namespace, checking_
         engines = pool.engines(choice)
         began = time.perf_counter()
         passes = remaining_passes(unit.module, unit.root, arguments.level)
-        run_pipeline(unit.module, passes, target_of_engines(choice, engines),
-                     default_reproducer_options(arguments.file))
+        target = target_of_engines(choice, engines)
+        with placing(unit.sources):
+            run_pipeline(unit.module, checked(passes), target, default_reproducer_options(arguments.file))
         compiling_seconds = time.perf_counter() - began
         if choice.is_embedded:
             messages.note("the embedded default model writes noise; name a real one with --model DIR|ID")

@@ -56,14 +56,16 @@ def run_test(unit: TestUnit, path: str, tests: CompiledTests, pool: EnginePool,
     from ..passes.pipelines import pipeline
     from .engines import target_of_engines
     from .models import choose_models
-    from .pipelines import default_reproducer_options
+    from .pipelines import checked, default_reproducer_options
+    from .results import placing
 
     engine = engine_name(unit.engine or arguments.engine or "reference")
     chosen = argparse.Namespace(**{**vars(arguments), "engine": engine})
     choice = choose_models(unit.module, tests.models, chosen, path)
     engines = pool.engines(choice)
-    run_pipeline(unit.module, pipeline(arguments.level), target_of_engines(choice, engines),
-                 default_reproducer_options(path))
+    target = target_of_engines(choice, engines)
+    with placing([unit.span.source]):
+        run_pipeline(unit.module, checked(pipeline(arguments.level)), target, default_reproducer_options(path))
     return problems_of(unit, run_module(unit.module, engines, {}, seed=arguments.seed))
 
 

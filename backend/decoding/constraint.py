@@ -15,12 +15,17 @@ from .token_automaton import TokenAutomaton, token_automaton
 
 def constraint_of(options: SamplingOptions, tokenizer: Tokenizer, vocabulary_size: int) -> TokenAutomaton | None:
     """The automaton that an output must follow; None for free text. Raises EngineError for impossible options."""
-    automaton = _byte_automaton(options.type, options.regex, options.choices, options.strip_leading_space)
+    automaton = byte_automaton_of(options)
     if automaton is None:
         return None
     if options.stop or options.max_words is not None:
         raise EngineError("`stop` and `max_words` end free text; they cannot stand beside `regex`, `choices` or a type")
     return token_automaton(automaton, tokenizer, vocabulary_size)
+
+
+def byte_automaton_of(options: SamplingOptions) -> ByteAutomaton | None:
+    """The automaton of the texts that an output may have; None for free text. Raises EngineError."""
+    return _byte_automaton(options.type, options.regex, options.choices, options.strip_leading_space)
 
 
 @lru_cache(256)
