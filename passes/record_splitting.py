@@ -79,6 +79,7 @@ class _Splitting:
                    region.terminator.location)
         self._definitions[taken.result] = taken
         self.uses.setdefault(record, []).append(taken)
+        self.uses[taken.result] = [region.terminator]
         region.ops.insert(len(region.ops) - 1, taken)
         return taken.result
 
