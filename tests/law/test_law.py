@@ -17,7 +17,7 @@ from semlang.passes.pipelines import pipeline
 from semlang.passes.registry import pass_class
 
 NIGHTLY = "SEMC_LAW_EXAMPLES" in os.environ
-EXAMPLES = int(os.environ.get("SEMC_LAW_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("SEMC_LAW_EXAMPLES", "120"))
 # Shrinking a whole program takes minutes: only the nightly run, which also draws new programs each time, does it.
 LAW = settings(max_examples=EXAMPLES, deadline=None, derandomize=not NIGHTLY, suppress_health_check=list(HealthCheck),
                print_blob=True, phases=[Phase.reuse, Phase.generate, *([Phase.shrink] if NIGHTLY else [])])
