@@ -68,7 +68,11 @@ def _unknown_callee(body: Body, node: ast.Call) -> Term:
         if isinstance(base, FileScope):
             fix = body.suggestion(callee.name, [s.name for s in base.own])
             return _poisoned(body, node, "E0202", f"`{base.path}` declares no `{callee.name}`", fix)
-        fix = f"write `{callee.name}(…)` with the value as its first argument" if callee.name in BUILT_INS else None
+        if base is None and isinstance(callee.base, ast.Name) and body.variables.find(callee.base.name) is None:
+            fix = body.suggestion(callee.base.name, [*body.scope.aliases, *body.variables.names()])
+            return _poisoned(body, node, "E0201", f"no file is used as `{callee.base.name}`", fix)
+        fix = (f"write `{callee.name}(…)` with the value as its first argument" if callee.name in BUILT_INS
+               else "call a function with the value as an argument")
         return _poisoned(body, node, "E0408", "values have no methods", fix)
     return _poisoned(body, node, "E0408", "only functions can be called")
 
