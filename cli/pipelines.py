@@ -73,12 +73,13 @@ def default_reproducer(source: str) -> Path:
 
 
 def checked(passes: Iterable[Pass]) -> list[Pass]:
-    """`passes` where `inline` also checks the constant options of outputs.
+    """`passes` where `inline` also checks that outputs can be generated: their constant options, and their prompts.
 
     That is where all calls are known and nothing is constant yet that only this run knows.
     """
     from ..backend.decoding.option_checks import check_options
     from ..passes.base import Report
+    from ..passes.bound_lengths import check_contexts
     from ..passes.inline import Inline
 
     @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def checked(passes: Iterable[Pass]) -> list[Pass]:
         def run(self, module: Module, target: Target) -> Report:
             report = super().run(module, target)
             check_options(module, target)
+            check_contexts(module, target)
             return report
 
     return [CheckedInline(**vars(p)) if isinstance(p, Inline) else p for p in passes]

@@ -1,4 +1,4 @@
-"""`bound-lengths`: how long outputs and prompts can be."""
+"""`bound-lengths`: how long outputs and prompts can be; and the check that every prompt can fit its model."""
 
 from __future__ import annotations
 
@@ -20,10 +20,8 @@ class BoundLengths(Pass):
 
     Bounds come from types and options: the budget of a text and the longest token's bytes, the texts of an enum, the
     digits of a bounded int, a bounded regex, choices, constants. A value that is inserted into a later prompt is
-    bounded by its bytes under tokenizers that never make more tokens of a text than it has bytes. Where the fewest
-    tokens of a prompt and of its output are more than the model's context holds, the call could only fail, which is
-    an error with the arithmetic; this is skipped where there is no tokenizer or no context length. Nothing but
-    the attribute `osl` changes.
+    bounded by its bytes under tokenizers that never make more tokens of a text than it has bytes. Nothing but the
+    attribute `osl` changes.
 
     ```before
     sem.enum(@Mood) {members = ["good", "bad"], texts = ["good", "bad"]}
@@ -52,9 +50,8 @@ class BoundLengths(Pass):
     levels: ClassVar[frozenset[Level]] = frozenset({Level.PROMPT, Level.ENGINE})
 
     def run(self, module: Module, target: Target) -> Report:
-        """Raises InputError with one diagnostic for each generate that cannot fit."""
+        """Bound every generate."""
         lengths = Lengths(module, target)
-        errors: list[Diagnostic] = []
         count = bounded = 0
         for op in walk(module.ops):
             if op.name in GENERATES:
@@ -62,12 +59,20 @@ class BoundLengths(Pass):
                 op.attributes["osl"] = (decoded.low, decoded.high)
                 count += 1
                 bounded += lengths.context(op.operands[0]).tokens.high is not None
-                error = _overflow(op, lengths, target)
-                if error is not None:
-                    errors.append(error)
-        if errors:
-            raise InputError(errors)
         return Report(f"{count} outputs bounded, {bounded} of their prompts too", {"outputs": count})
+
+
+def check_contexts(module: Module, target: Target) -> None:
+    """Raise InputError with the arithmetic for each generate that can only fail, because it never fits its model.
+
+    To be called before passes make constants of what is known only in one run, so that all levels agree. Skipped where
+    there is no tokenizer or no context length.
+    """
+    lengths = Lengths(module, target)
+    errors = [error for op in walk(module.ops) if op.name in GENERATES
+              if (error := _overflow(op, lengths, target)) is not None]
+    if errors:
+        raise InputError(errors)
 
 
 def _overflow(op: Op, lengths: Lengths, target: Target) -> Diagnostic | None:

@@ -15,7 +15,7 @@ from semlang.ir.source import SourceFile
 from semlang.ir.target import ModelTarget, Target
 from semlang.ir.types import INT, TEXT, Field, List, Map, Option, Record, Type
 from semlang.ir.verifier import verify
-from semlang.passes.bound_lengths import BoundLengths
+from semlang.passes.bound_lengths import check_contexts
 from semlang.passes.intervals import Interval
 from semlang.passes.lengths import Lengths
 from semlang.passes.value_bounds import constant_bounds, type_bounds
@@ -121,7 +121,7 @@ def test_texts(options: str, decoded: tuple[int, int]) -> None:
     module = parsed(f"""%0 = prompt.start() : prompt
         %x, %1 = prompt.generate(%0) {{output = "x", {options}}} : text, prompt
         sem.return(%x) {{names = ["x"]}}""")
-    BoundLengths().run(module, TARGET)
+    check_contexts(module, TARGET)
     assert next(op.attributes["osl"] for op in walk(module.ops) if op.name == "prompt.generate") == decoded
 
 
@@ -197,7 +197,7 @@ TOO_LONG = """
 
 def test_a_prompt_that_never_fits() -> None:
     with pytest.raises(InputError) as caught:
-        BoundLengths().run(parsed(TOO_LONG.format(text="x" * 98)), TARGET)
+        check_contexts(parsed(TOO_LONG.format(text="x" * 98)), TARGET)
     (diagnostic,) = caught.value.diagnostics
     for part in ("test.sir:7:5", "101 tokens", "holds 100"):
         assert part in diagnostic.message
@@ -205,8 +205,8 @@ def test_a_prompt_that_never_fits() -> None:
         "the prompt has 99 of constants + at least 0 of inserted values + at least 0 of earlier outputs = 99 tokens, "
         "and the output at least 2",)
     # One token less fits; without a context length nothing is said.
-    BoundLengths().run(parsed(TOO_LONG.format(text="x" * 97)), TARGET)
-    BoundLengths().run(parsed(TOO_LONG.format(text="x" * 98)), Target({"": ModelTarget(Bytes())}))
+    check_contexts(parsed(TOO_LONG.format(text="x" * 97)), TARGET)
+    check_contexts(parsed(TOO_LONG.format(text="x" * 98)), Target({"": ModelTarget(Bytes())}))
 
 
 PAIR = Record(None, (Field("a", TEXT), Field("b", List(INT))))
