@@ -15,7 +15,7 @@ from semlang.ir.source import SourceFile
 from semlang.ir.target import ModelTarget, Target
 from semlang.ir.types import INT, TEXT, Field, List, Map, Option, Record, Type
 from semlang.ir.verifier import verify
-from semlang.passes.bound_lengths import check_contexts
+from semlang.passes.bound_lengths import BoundLengths, check_contexts
 from semlang.passes.intervals import Interval
 from semlang.passes.lengths import Lengths
 from semlang.passes.value_bounds import constant_bounds, type_bounds
@@ -121,7 +121,7 @@ def test_texts(options: str, decoded: tuple[int, int]) -> None:
     module = parsed(f"""%0 = prompt.start() : prompt
         %x, %1 = prompt.generate(%0) {{output = "x", {options}}} : text, prompt
         sem.return(%x) {{names = ["x"]}}""")
-    check_contexts(module, TARGET)
+    BoundLengths().run(module, TARGET)
     assert next(op.attributes["osl"] for op in walk(module.ops) if op.name == "prompt.generate") == decoded
 
 
