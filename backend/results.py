@@ -100,17 +100,15 @@ def collect_errors(names: Iterable[str], failed: Mapping[str, Failure],
                    effects: Iterable[tuple[str, Failure]]) -> dict[str, RunError]:
     """Errors by name: outputs in order, then hosts with effects, as `name`, `name#2`, … in the order of their calls.
 
-    What an output or the same host reports already is not repeated. Messages are compared, as merged or moved
-    operations fail once where others would fail several times.
+    What an output reports already is not repeated. Messages are compared, as merged or moved operations fail once
+    where others would fail several times. Hosts are never merged: each call that failed counts.
     """
     errors = {name: RunError.of(failed[name]) for name in names if name in failed}
     by_outputs = {failure.message for failure in failed.values()}
-    by_hosts: set[tuple[str, str]] = set()
     counts: dict[str, int] = {}
     for host, failure in effects:
-        if failure.message in by_outputs or (host, failure.message) in by_hosts:
+        if failure.message in by_outputs:
             continue
-        by_hosts.add((host, failure.message))
         counts[host] = counts.get(host, 0) + 1
         name = host if counts[host] == 1 else f"{host}#{counts[host]}"
         while name in errors or name in names:
