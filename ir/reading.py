@@ -92,7 +92,8 @@ def _int(value: int, type: Int, path: str) -> int:
     if not INT_MIN <= value <= INT_MAX:
         raise ValueMismatch(f"{_where(path)}{'the integer' if abs(value) > 10**30 else value} is beyond 64 bits")
     if (type.low is not None and value < type.low) or (type.high is not None and value > type.high):
-        raise ValueMismatch(f"{_where(path)}{value} is not within {type}")
+        low, high = ("" if bound is None else bound for bound in (type.low, type.high))
+        raise ValueMismatch(f"{_where(path)}{value} is not within {low}..{high}")
     return value
 
 

@@ -56,7 +56,7 @@ REJECTED = [
     ("R", "dict(k=1, e='b', z=1)", "the record R has no field 'z', only k, o, e"),
     ("R", "Tuple(1, None, 'b')", "expected the record R, found a Tuple"),
     ("list[R]", "[dict(k='x', e='b')]", "[0].k: expected an int, found the text 'x'"),
-    ("int(0..5)", "6", "6 is not within int<0..5>"),
+    ("int(0..5)", "6", "6 is not within 0..5"),
 ]
 
 

@@ -156,7 +156,7 @@ def test_host_values_are_copied_and_converted() -> None:
     (10**400, FLOAT, "a float must be finite"),
     (2**63, INT, "9223372036854775808 is beyond 64 bits"),
     (-(2**63) - 1, INT, "is beyond 64 bits"),
-    (11, Int(0, 10), "11 is not within int<0..10>"),
+    (11, Int(0, 10), "11 is not within 0..10"),
     ("\ud800", TEXT, "lone surrogate"),
     (b"a", TEXT, "expected a text, found a bytes"),
     (None, TEXT, "expected a text, found none"),
