@@ -44,12 +44,39 @@ class Tokenizer(Protocol):
         """
 
 
+class StepCosts(Protocol):
+    """What a step of the model's engine costs, in seconds; `passes.cost_model.CostModel` is one."""
+
+    @property
+    def step(self) -> float:
+        """A step by itself."""
+
+    @property
+    def prefill_token(self) -> float:
+        """A prompt token."""
+
+    @property
+    def decode_row(self) -> float:
+        """A row that decodes."""
+
+    @property
+    def kv_token(self) -> float:
+        """A KV token that is read."""
+
+
 @dataclass
 class ModelTarget:
-    """One model: its tokenizer (None when only checking) and its context length in tokens."""
+    """One model: its tokenizer (None when only checking), its context length in tokens, and its engine's limits.
+
+    `kv_slots`: tokens that the engine's KV memory holds; `max_batch`: rows of one step; `costs`: what a step costs.
+    None where it is not known.
+    """
 
     tokenizer: Tokenizer | None = None
     context_length: int | None = None
+    kv_slots: int | None = None
+    max_batch: int | None = None
+    costs: StepCosts | None = None
 
 
 @dataclass

@@ -57,16 +57,17 @@ FREE = "model of its calls"
 
 
 def _adopt(root: Op, uses: Sequence[ModelUse], free: dict[Value, Op]) -> None:
-    """Walk backwards from each use; a free start takes the only model that it reaches."""
+    """Walk backwards from each use to the uses before it; a free start takes the only model that it reaches."""
     origins: dict[Value, list[Value]] = {}
     for target, source in _origins(root):
         origins.setdefault(target, []).append(source)
     reached: dict[Value, set[str]] = {value: set() for value in free}
+    used = {use.value for use in uses}
     by_model: dict[str, list[Value]] = {}
     for use in uses:
         by_model.setdefault(use.model, []).append(use.value)
     for model, values in by_model.items():
-        work, seen = list(values), set(values)
+        work, seen = list(values), used | set(values)
         while work:
             value = work.pop()
             if value in reached:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from ..ir.target import Target
 
 
 @dataclass(frozen=True)
@@ -31,3 +33,10 @@ REFERENCE = CostModel(step=3.6e-5, prefill_token=1.7e-6, decode_row=5.3e-5, kv_t
 def default_cost_model(engine: str) -> CostModel:
     """The cost model of an engine by its name, as long as nothing was measured on the machine at hand."""
     return REFERENCE if engine == "reference" else CostModel()
+
+
+def cost_model_of(target: Target, alias: str = "") -> CostModel:
+    """The cost model of the engine that runs the model `alias`: the measured one, or its engine's default."""
+    model = target.model(alias)
+    costs = model.costs if isinstance(model.costs, CostModel) else default_cost_model(target.engine)
+    return costs if model.max_batch is None else replace(costs, max_batch=model.max_batch)

@@ -225,3 +225,61 @@ program Main() -> b: text { let x = Begin("one")
     encode = sem.tokenizer.encode_scaffold
     assert second.prompt_ids[len(before) :] == (
         *encode("<|eos|>\n<|turn|>user\n"), *sem.pieces("two"), *encode("<|eos|>\n<|turn|>assistant\n"))
+
+
+TURN = 'semantic T(h: chat, m: text) -> r: text { """{{h}}{{m}}:{{output:r max_tokens=2}}""" }\n'
+STEP = "program Step(h: chat, m: text) -> (h: chat, t: text) { let x = T(h, m)\n return x.chat, x }\n"
+
+
+@pytest.mark.parametrize(("body", "prompts"), [
+    ('let x = T(chat(), "a")\n return T(x.chat, "b")', ["a:", "a:<a:>b:"]),
+    ('let cs = for m in ["a", "b"] { T(chat(), m).chat }\n return join([T(c, "q") for c in cs])',
+     ["a:", "b:", "a:<a:>q:", "b:<b:>q:"]),
+    ('let cs = [T(chat(), m).chat for m in ["a", "b"] if m == "b"]\n return join([T(c, "q") for c in cs])',
+     ["b:", "b:<b:>q:"]),
+    ('let (h, t) = Step(chat(), "a")\n let (i, u) = Step(h, "b")\n return T(i, "c")',
+     ["a:", "a:<a:>b:", "a:<a:>b:<b:>c:"]),
+    ('let r = loop (h = chat(), k = 0) while k < 2 limit n { yield T(h, "a").chat, k + 1 }\n return T(r.h, "b")',
+     ["a:", "a:<a:>a:", "a:<a:>a:<a:>b:"]),
+    ('let h = if n > 2 { T(chat(), "a").chat } else { chat() }\n return T(h, "b")', ["a:", "a:<a:>b:"]),
+    ('let h = try T(chat(), "a${1 // 0}").chat else chat()\n return T(h, "b")', ["b:"]),
+    ('let cs = ["k": chat(), "l": T(chat(), "z").chat]\n return T(cs["l"] ?? chat(), "b")', ["z:", "z:<z:>b:"]),
+    ('let (x, y) = fold h = chat(), g = chat() for m in ["a", "b"] { yield T(g, m).chat, T(h, "c").chat }\n'
+     ' return T(x, "d") + T(y, "e")', ["a:", "a:<a:>c:", "a:<a:>c:<c:>e:", "c:", "c:<c:>b:", "c:<c:>b:<b:>d:"]),
+])
+def test_chats_go_where_values_go(sem: Any, body: str, prompts: list[str]) -> None:
+    """A model that answers `m:` by `<m:>`: every prompt shows the chat that it continues."""
+    sem.script({f"{m}:": f"<{m}:>"[:2] for m in "abcdeqz"})
+    result = sem.run(f"{TURN}{STEP}program Main(n: int = 3) -> a: text {{\n {body}\n}}", program="Main")
+    assert result.errors == {}
+    assert sorted({bytes(call.prompt_ids).decode() for call in result.calls}) == sorted(
+        prompt.replace(":>", "") for prompt in prompts)
+
+
+@pytest.mark.parametrize(("source", "code"), [
+    ("type Q { c: chat }\nprogram Main() -> a: int { return 1 }", "E0213"),
+    ('program Main() -> a: text { return "${chat()}" }', "E0313"),
+    ("program Main() -> a: bool { return chat() == chat() }", "E0313"),
+    ('program Main() -> a: text { return T("a", "b") }', "E0301"),
+    ('program Main() -> a: text { return T(T(chat(), "a"), "b") }', "E0301"),
+    ('program Main() -> a: text { let c = "a".chat\n return "b" }', "E0204"),
+    ('semantic U(h: chat) -> y: text { """{{h}}a{{h}}{{y}}""" }\nprogram Main() -> a: int { return 1 }', "E0702"),
+    ('semantic U(h: chat) -> y: text { """{{if true}}{{h}}{{end}}{{y}}""" }\n'
+     "program Main() -> a: int { return 1 }", "E0702"),
+])
+def test_where_chats_cannot_be(sem: Any, source: str, code: str) -> None:
+    assert code in sem.codes(TURN + source)
+
+
+def test_a_chat_stays_with_its_model(sem: Any, semc: Any) -> None:
+    models = 'model small = "a/b"\nmodel big = "c/d"\n'
+    turn = 'semantic {0}(h: chat) -> r: text using {1} {{ """{{{{h}}}}a{{{{r max_tokens=2}}}}""" }}\n'
+    both = models + turn.format("A", "small") + turn.format("B", "big")
+    sem.write(both + "program Main() -> (a: text, b: text) { let x = A(chat())\n  return A(x.chat), B(chat()) }")
+    assert 'model = "small"' in semc("compile", "main.sem", "--engine", "reference")
+    assert 'model = "big"' in semc.out
+    sem.write(both + "program Main() -> (a: text, b: text) { let x = A(chat())\n  return B(x.chat), x }")
+    for level in ("-O0", "-O2"):
+        semc("run", "main.sem", "--engine", "reference", level, code=2)
+        assert "error[E0938]: `B` runs on `big`, but its chat belongs to `small`" in semc.err
+        assert "--> main.sem:6:10" in semc.err and semc.err.endswith("1 error\n")
