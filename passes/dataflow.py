@@ -17,6 +17,7 @@ from .effects import REGION_OPS
 from .regions import Flow, Passing, flows
 
 Fact = TypeVar("Fact")
+NOTHING: list[Value] = []
 
 
 class ForwardAnalysis(ABC, Generic[Fact]):
@@ -24,6 +25,11 @@ class ForwardAnalysis(ABC, Generic[Fact]):
 
     def __init__(self) -> None:
         self.facts: dict[Value, Fact] = {}
+        self._late: list[Value] = []
+        """Values whose facts changed in the first sweep after some of their users had been visited."""
+        self._tracked: dict[int, bool] = {}
+        self._types: list[Type] = []
+        """The types whose identities are keys of `_tracked`, kept alive."""
         self._visits: list[Op] = []
         """Operations in the order of the first sweep; one with regions comes before and again after what is inside."""
         self._users: dict[Value, list[int]] = {}
@@ -80,37 +86,66 @@ class ForwardAnalysis(ABC, Generic[Fact]):
 
     def solve(self, ops: Iterable[Op]) -> None:
         """Compute the facts of everything inside `ops`."""
-        self._arrange(ops)
-        self._queue = list(range(len(self._visits)))
-        self._queued = set(self._queue)
+        self._sweep(ops)
+        if not self._late:
+            return
+        self._note_users()
+        for value in self._late:
+            self._enqueue(value)
         while self._queue:
             position = heappop(self._queue)
             self._queued.discard(position)
             op = self._visits[position]
-            if op.name in REGION_OPS:
-                self._visit_regions(op)
-            else:
-                self._visit(op)
+            for value in self._visit(op):
+                self._enqueue(value)
 
-    def _arrange(self, ops: Iterable[Op]) -> None:
-        """Number the visits and note who uses what."""
+    def _sweep(self, ops: Iterable[Op]) -> None:
+        """Visit everything once in textual order: all that there is to do where no loop carries a change back."""
         stack: list[tuple[Op, bool]] = [(op, False) for op in reversed(list(ops))]
         while stack:
             op, left = stack.pop()
-            position = len(self._visits)
             self._visits.append(op)
+            if not op.regions:
+                self._visit(op)
+                continue
             if left:
+                # What an operation gives is used after it; only parameters have been used already.
+                self._late.extend(v for v in self._visit(op) if v not in op.results)
+                continue
+            for value in self._entries(op):
+                self.facts[value] = self.entry(value)
+            self._visit(op)
+            stack.append((op, True))
+            stack.extend((inner, False) for region in reversed(op.regions) for inner in reversed(region.ops))
+
+    def _note_users(self) -> None:
+        """Find who has to be visited again when a fact changes."""
+        seen: set[Op] = set()
+        for position, op in enumerate(self._visits):
+            if op in seen:
                 used = [v for region in op.regions for v in region.terminator.operands]
             else:
                 used = [] if op.name in ("flow.yield", "sem.return") else op.operands
-                for value in self._entries(op):
-                    self._update(value, self.entry(value))
+            if op.regions:
+                seen.add(op)
             for value in used:
-                if self.tracks(value.type):
+                if self._tracks(value):
                     self._users.setdefault(value, []).append(position)
-            if op.regions and not left:
-                stack.append((op, True))
-                stack.extend((inner, False) for region in reversed(op.regions) for inner in reversed(region.ops))
+
+    def _enqueue(self, value: Value) -> None:
+        for position in self._users.get(value, ()):
+            if position not in self._queued:
+                self._queued.add(position)
+                heappush(self._queue, position)
+
+    def _tracks(self, value: Value) -> bool:
+        """`tracks`, asked once for each type object."""
+        known = self._tracked.get(id(value.type))
+        if known is None:
+            known = self.tracks(value.type)
+            self._tracked[id(value.type)] = known
+            self._types.append(value.type)
+        return known
 
     def _entries(self, op: Op) -> list[Value]:
         """Parameters that nothing flows into: those of top-level operations, indices and turns."""
@@ -123,35 +158,43 @@ class ForwardAnalysis(ABC, Generic[Fact]):
                 values = []
             case _:
                 values = [p for region in op.regions for p in region.parameters]
-        return [v for v in values if self.tracks(v.type)]
+        return [v for v in values if self._tracks(v)]
 
-    def _visit(self, op: Op) -> None:
-        if op.results and all(v in self.facts for v in op.operands if self.tracks(v.type)):
-            for result, fact in zip(op.results, self.transfer(op), strict=True):
-                if fact is not None and self.tracks(result.type):
-                    self._update(result, fact)
+    def _visit(self, op: Op) -> list[Value]:
+        """Visit an operation; the values whose facts changed."""
+        if op.name in REGION_OPS:
+            return self._visit_regions(op)
+        results = op.results
+        if not results:
+            return NOTHING
+        facts = self.facts
+        for value in op.args:
+            if isinstance(value, Value) and value not in facts and self._tracks(value):
+                return NOTHING
+        return [result for result, fact in zip(results, self.transfer(op), strict=True)
+                if fact is not None and self._tracks(result) and self._update(result, fact)]
 
-    def _visit_regions(self, op: Op) -> None:
+    def _visit_regions(self, op: Op) -> list[Value]:
+        changed: list[Value] = []
         for flow in flows(op):
-            if self.tracks(flow.target.type):
+            if self._tracks(flow.target):
                 fact = self.facts.get(flow.source) if isinstance(flow.source, Value) else self.literal(flow.source)
                 crossed = None if fact is None else self.cross(op, flow, fact)
-                if crossed is not None:
-                    self._update(flow.target, crossed)
+                if crossed is not None and self._update(flow.target, crossed):
+                    changed.append(flow.target)
         for result in op.results:
-            if self.tracks(result.type):
+            if self._tracks(result):
                 fact = self.controlled(op, result)
-                if fact is not None:
-                    self._update(result, fact)
+                if fact is not None and self._update(result, fact):
+                    changed.append(result)
+        return changed
 
-    def _update(self, value: Value, fact: Fact) -> None:
+    def _update(self, value: Value, fact: Fact) -> bool:
+        """Join a fact to that of a value; whether this changed it."""
         before = self.facts.get(value)
         if before is not None:
             fact = self.join(before, fact)
             if fact == before:
-                return
+                return False
         self.facts[value] = fact
-        for position in self._users.get(value, ()):
-            if position not in self._queued:
-                self._queued.add(position)
-                heappush(self._queue, position)
+        return True

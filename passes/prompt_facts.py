@@ -60,17 +60,17 @@ class PromptFacts(ForwardAnalysis[PromptFact]):
             case "prompt.start":
                 return PromptFact(str(op.attributes.get("model", "")), True, ())
             case "prompt.append":
-                fact = replace(self.of(op.args[0]), is_start=False)
+                fact = _begun(self.of(op.args[0]))
                 role = op.attributes.get("role")
                 return _with_role(fact, role.name) if isinstance(role, Word) else fact
             case "prompt.role":
                 role = op.attributes["role"]
                 assert isinstance(role, Word)
-                return _with_role(replace(self.of(op.args[0]), is_start=False), role.name)
+                return _with_role(_begun(self.of(op.args[0])), role.name)
             case "prompt.generate" | "engine.generate":
                 fact = self.of(op.args[0])
                 # With `n` the prompt is the one before the samples.
-                return fact if "n" in op.attributes else replace(fact, is_start=False)
+                return fact if "n" in op.attributes else _begun(fact)
             case "engine.fill":
                 return self._filled(op)
             case _:
@@ -87,7 +87,12 @@ class PromptFacts(ForwardAnalysis[PromptFact]):
         for role in (*roles, *(p.arguments[0] for p in pieces if isinstance(p, Word))):
             if isinstance(role, Word):
                 fact = _with_role(fact, role.name)
-        return replace(fact, is_start=False) if pieces else fact
+        return _begun(fact) if pieces else fact
+
+
+def _begun(fact: PromptFact) -> PromptFact:
+    """The fact of a prompt that holds a piece."""
+    return fact if fact.is_start is False else PromptFact(fact.model, False, fact.roles)
 
 
 def _with_role(fact: PromptFact, role: str) -> PromptFact:
