@@ -77,11 +77,22 @@ class Generation:
 
 @dataclass(frozen=True)
 class Priority:
-    """What the scheduler knows of a call: smaller sorts first."""
+    """What the scheduler knows of a call. Hints only: they decide when a call runs, never what it answers."""
 
     group: str | None = None
+    """Calls of one group are wanted together: the last of them counts."""
     depth: int = 0
+    """Calls that are still to follow this one, one after another, before a result of its program is there."""
     objective: str = "throughput"
+    """As the IR prints it: `latency`, `throughput`, `ttft` or `deadline(SECONDS)`."""
+    application: int = 0
+    """The run that the call belongs to; runs are numbered in order of arrival."""
+    slack: float = 0.0
+    """Seconds that the call may be late without delaying its program."""
+    deadline: float | None = None
+    """When the call has to be finished, in seconds of `time.perf_counter`."""
+    batch: int | None = None
+    """Most calls of the group in one step; None for no limit."""
 
 
 @dataclass

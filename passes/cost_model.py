@@ -25,6 +25,10 @@ class CostModel:
         """Seconds of `steps` steps that compute and read so many tokens in all."""
         return self.step * steps + self.prefill_token * prefilled + self.decode_row * decoded + self.kv_token * read
 
+    def step_seconds(self, prefill_tokens: float, decode_rows: float, kv_read: float) -> float:
+        """Seconds of one step; `kv_read`: KV tokens that its rows and its prompt tokens attend to, summed."""
+        return self.seconds(1, prefill_tokens, decode_rows, kv_read)
+
 
 REFERENCE = CostModel(step=3.6e-5, prefill_token=1.7e-6, decode_row=5.3e-5, kv_token=7.5e-8)
 """The reference engine on one CPU core, fitted over the same loads, which it meets within 25 %."""

@@ -7,7 +7,7 @@ turn are bounded by the number of turns: a carried prompt by its growth per turn
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ..ir.core import Arg, Module, Op, Region, TokenList, Value
 from ..ir.target import Target
@@ -27,12 +27,15 @@ PATIENCE = 2
 
 
 class Lengths:
-    """Bounds by value and by generate, for the models of `target`; without a tokenizer tokens have few bounds."""
+    """Bounds by value and by generate, for the models of `target`; without a tokenizer tokens have few bounds.
 
-    def __init__(self, module: Module, target: Target) -> None:
+    `given`: bounds of values that the caller knows, such as parameters of the program.
+    """
+
+    def __init__(self, module: Module, target: Target, given: Mapping[Value, Bounds] | None = None) -> None:
         self._target = target
         self._facts = PromptFacts(module.ops)
-        self._bounds: dict[Value, Bounds] = {}
+        self._bounds: dict[Value, Bounds] = dict(given or {})
         self._contexts: dict[Value, ContextBounds] = {}
         self._outputs: dict[Op, OutputBounds] = {}
         self._turns: dict[Op, Interval] = {}
@@ -65,6 +68,14 @@ class Lengths:
         if prompt is None:
             return self._under("").piece(self.of(value), space=space, first=None)
         return self._of_prompt(prompt).piece(self.of(value), space=space, first=self._facts[prompt].is_start)
+
+    def piece(self, fill: Op, number: int) -> Interval:
+        """Tokens of a piece of an `engine.fill`."""
+        before = fill.args[0]
+        first = number == 0 and (self._facts[before].is_start if isinstance(before, Value) else True)
+        spaced = fill.attributes.get("spaced", ())
+        assert isinstance(spaced, tuple)
+        return self._piece(self._of_prompt(fill.result), fill.args[1 + number], number in spaced, first)[0]
 
     def model(self, prompt: Value) -> str | None:
         """The model alias of a prompt; None where the run decides."""
