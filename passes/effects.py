@@ -14,6 +14,10 @@ GENERATES = frozenset({"prompt.generate", "engine.generate"})
 CALLS = GENERATES | {"flow.host", "sem.call"}
 """Operations that spend what cannot be had back: none may run where it would not run at -O0."""
 REGION_OPS = frozenset({"flow.for", "flow.fold", "flow.if", "flow.loop", "flow.try"})
+UNCOMPARED = {name: frozenset(a.name for a in definition.attributes if not a.merge)
+              for name, definition in DEFINITIONS.items()}
+"""For each operation the attributes in which equal ones may differ."""
+STREAM_KEY = frozenset({"seed", "stream"})
 
 
 def orders_effects(op: Op) -> bool:
@@ -43,21 +47,19 @@ def mergeable(op: Op) -> bool:
 
 def merge_key(op: Op) -> tuple[object, ...]:
     """What two operations must have in common, operands apart, to be the same: name, literals, attributes, types."""
-    definition = DEFINITIONS[op.name]
-    greedy = op.name in GENERATES and is_greedy(op)
-    attributes = []
-    for name, literal in op.attributes.items():
-        declared = definition.attribute(name)
-        if (declared is not None and not declared.merge) or (greedy and name in ("seed", "stream")):
-            continue
-        attributes.append((name, literal_key(literal)))
-    attributes.sort(key=lambda item: item[0])
+    uncompared = UNCOMPARED[op.name]
+    if op.name in GENERATES and is_greedy(op):
+        uncompared |= STREAM_KEY
+    attributes = sorted((name, literal_key(literal)) for name, literal in op.attributes.items()
+                        if name not in uncompared)
     literals = tuple(None if isinstance(a, Value) else literal_key(a) for a in op.args)
     return op.name, literals, tuple(attributes), tuple(r.type for r in op.results)
 
 
 def literal_key(literal: Arg) -> object:
     """A hashable key that keeps 1, 1.0 and true, and 0.0 and -0.0, apart."""
+    if isinstance(literal, str):  # nearly all of them
+        return literal
     match literal:
         case bool() | int():
             return type(literal).__name__, literal
@@ -69,7 +71,7 @@ def literal_key(literal: Arg) -> object:
             return "table", tuple((k, literal_key(v)) for k, v in entries)
         case Word(name, arguments):
             return "word", name, tuple(map(literal_key, arguments))
-        case None | str() | Symbol() | TokenList() | Root() | Type():
+        case None | Symbol() | TokenList() | Root() | Type():
             return literal
     raise TypeError(f"no literal: {literal!r}")
 
