@@ -95,6 +95,20 @@ class Priority:
     """Most calls of the group in one step; None for no limit."""
 
 
+@dataclass(frozen=True)
+class FillHint:
+    """What the plan knows of a fill. It changes when tokens are computed and whose KV is dropped first, never a token.
+
+    `early`: from how many generates before its next use on spare tokens of a step may compute it; 0 only when a call
+    needs it, None at any time.
+    `next_use`: how many generates are still to run before the context is used next, asked when it matters, in the
+    engine's thread. Where KV is short, what is used furthest in the future goes first; None is not known.
+    """
+
+    early: int | None = None
+    next_use: Callable[[], int] | None = None
+
+
 @dataclass
 class Callbacks:
     """How an engine reports on one generate; called from the engine's own thread."""
@@ -123,6 +137,8 @@ class EngineStats:
     """Largest number of token slots that live contexts held at once; shared tokens count once."""
     preemptions: int = 0
     evicted_tokens: int = 0
+    early_tokens: int = 0
+    """Of `filled_tokens` and `refilled_tokens`: those computed before any call needed them."""
     kernels: str = ""
     """Names of the attention and linear kernels in use."""
     batch_sizes: list[int] = field(default_factory=list)
@@ -149,7 +165,8 @@ class Engine(Protocol):
     context_length: int
     """Most tokens that one context can hold."""
 
-    def fill(self, token_ids: Sequence[int], context_id: int, parent_context_id: int, *, label: str = "") -> None:
+    def fill(self, token_ids: Sequence[int], context_id: int, parent_context_id: int, *, label: str = "",
+             hint: FillHint = FillHint()) -> None:
         """Make `context_id`: `parent_context_id` followed by `token_ids` (may be empty)."""
 
     def generate(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .engine import Callbacks, Priority, SamplingOptions
+from .engine import Callbacks, FillHint, Priority, SamplingOptions
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class FillCall:
     tokens: NDArray[np.int64]
     label: str
     time: float
+    hint: FillHint = FillHint()
 
 
 @dataclass(frozen=True)

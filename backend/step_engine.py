@@ -18,7 +18,7 @@ import numpy as np
 from ..ir.target import Tokenizer
 from .context_table import ContextTable
 from .context_tree import ContextTree
-from .engine import ROOT, Callbacks, EngineError, EngineEvent, EngineStats, Priority, SamplingOptions
+from .engine import ROOT, Callbacks, EngineError, EngineEvent, EngineStats, FillHint, Priority, SamplingOptions
 from .model_runner import ModelRunner
 from .page_allocator import PageAllocator
 from .queued_calls import AbortCall, FillCall, FreeCall, GenerateCall, QueuedCall
@@ -79,10 +79,11 @@ class StepEngine:
 
     # ---- calls ----
 
-    def fill(self, token_ids: Sequence[int], context_id: int, parent_context_id: int, *, label: str = "") -> None:
+    def fill(self, token_ids: Sequence[int], context_id: int, parent_context_id: int, *, label: str = "",
+             hint: FillHint = FillHint()) -> None:
         """See `engine.Engine`. Raises ValueError for identifiers that are in use or unknown."""
         tokens = np.array(token_ids, dtype=np.int64)
-        self._submit(FillCall(context_id, parent_context_id, tokens, label, time.perf_counter()))
+        self._submit(FillCall(context_id, parent_context_id, tokens, label, time.perf_counter(), hint))
 
     def generate(
         self,
@@ -247,6 +248,8 @@ class StepEngine:
                 "rows": len(plan.works),
                 "decode_rows": len(plan.consumers),
                 "tokens": sum(work.end - work.first for work in plan.works),
+                "prefill_tokens": sum(work.end - work.first for work in plan.works if work.is_prefill),
+                "kv_read": sum(work.kv_read for work in plan.works),
                 "kv_tokens": self._tree.live_tokens,
                 "free_pages": self._tree.allocator.free_pages,
             }

@@ -13,6 +13,7 @@ from semlang.backend.engine import (
     Engine,
     EngineError,
     EngineStats,
+    FillHint,
     Generation,
     Priority,
     SamplingOptions,
@@ -75,7 +76,8 @@ class ScriptedEngine:
         self.never: dict[int, Callbacks] = {}
         self.counters = EngineStats()
 
-    def fill(self, token_ids: Sequence[int], context_id: int, parent_context_id: int, *, label: str = "") -> None:
+    def fill(self, token_ids: Sequence[int], context_id: int, parent_context_id: int, *, label: str = "",
+             hint: FillHint = FillHint()) -> None:
         assert context_id not in self.contexts
         self.contexts[context_id] = self.contexts[parent_context_id] + bytes(token_ids)
         self.counters.filled_tokens += len(token_ids)
