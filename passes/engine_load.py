@@ -1,0 +1,148 @@
+"""What an engine has before it, as far as the placement of further calls depends on it. Plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field, replace
+
+from .cost_model import CostModel
+
+
+@dataclass(frozen=True)
+class WaitingCall:
+    """A generate without an engine.
+
+    `prompt`: its runs of tokens from the begin on, each a key and a number of tokens. Equal keys stand for equal
+    tokens after equal tokens, so calls share what their prompts have in common at the front. `output_tokens`: what
+    it is expected to decode. `urgent`: whether its own latency counts, not only the end of all that were given
+    together (objectives `latency`, `ttft` and `deadline`).
+    """
+
+    prompt: tuple[tuple[Hashable, int], ...]
+    output_tokens: float
+    urgent: bool = False
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of the prompt."""
+        return sum(tokens for _, tokens in self.prompt)
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a call asks of one engine: seconds of its prompt and of its rows, and KV slots beyond those held there."""
+
+    prefill_s: float
+    decode_s: float
+    output_tokens: float
+    slots: float
+    urgent: bool
+
+
+NOTHING = Demand(0.0, 0.0, 0.0, 0.0, False)
+PROMPT_TOKENS_OF_STEP = 512
+"""At most so many prompt tokens of other calls are taken to lengthen each step of an urgent call."""
+
+
+@dataclass
+class EngineLoad:
+    """An engine with the calls that it has been given and that have not ended.
+
+    `resident`: keys of runs whose KV is there, or will be. `held_tokens`: KV tokens of its calls when all are done.
+    `prefill_s`: seconds of prompts still to compute; `decode_s`: of rows still to decode, steps apart; `steps`: the
+    most tokens that one call still decodes; `row_steps`: of all calls together; `slot_steps`: the same, each times
+    the slots of its call. The `urgent_` ones are the part of urgent calls, which go first.
+    """
+
+    costs: CostModel
+    kv_slots: int | None = None
+    resident: set[Hashable] = field(default_factory=set)
+    calls: int = 0
+    held_tokens: float = 0.0
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
+    steps: float = 0.0
+    row_steps: float = 0.0
+    slot_steps: float = 0.0
+    urgent_calls: int = 0
+    urgent_prefill_s: float = 0.0
+    urgent_steps: float = 0.0
+
+    def copy(self) -> EngineLoad:
+        """The same load, to be changed apart from this one."""
+        return replace(self, resident=set(self.resident))
+
+    def demand(self, call: WaitingCall) -> Demand:
+        """What `call` would ask of this engine: its prompt costs nothing where it is resident."""
+        costs = self.costs
+        position, missing, prefill = 0, 0, 0.0
+        for key, tokens in call.prompt:
+            if key not in self.resident:
+                missing += tokens
+                prefill += tokens * (costs.prefill_token + costs.kv_token * (position + tokens / 2))
+            position += tokens
+        output = call.output_tokens
+        decode = output * (costs.decode_row + costs.kv_token * (position + output / 2))
+        return Demand(prefill, decode, output, missing + output, call.urgent)
+
+    def has_room(self, demand: Demand) -> bool:
+        """Whether the KV of a further call fits beside what the engine has promised already."""
+        return self.kv_slots is None or self.held_tokens + demand.slots <= self.kv_slots
+
+    def finish_s(self, more: Demand = NOTHING) -> float:
+        """Seconds until all of its calls have ended, `more` among them."""
+        tokens = more.output_tokens
+        steps = max(self.steps, tokens, (self.row_steps + tokens) / self.costs.max_batch)
+        if self.kv_slots:
+            steps = max(steps, (self.slot_steps + tokens * more.slots) / self.kv_slots)
+        return self.prefill_s + more.prefill_s + self.decode_s + more.decode_s + self.costs.step * steps
+
+    def urgent_finish_s(self, more: Demand = NOTHING) -> float:
+        """Seconds until its urgent calls have ended, `more` added: what the others compute makes their steps longer."""
+        urgent = self.urgent_calls + (1 if more.urgent else 0)
+        if not urgent:
+            return 0.0
+        costs = self.costs
+        steps, prefill = self.urgent_steps, self.urgent_prefill_s
+        if more.urgent:
+            steps, prefill = max(steps, more.output_tokens), prefill + more.prefill_s
+        row_steps = self.row_steps + more.output_tokens
+        row_s = (self.decode_s + more.decode_s) / row_steps if row_steps else 0.0
+        rows = min(self.calls + (1 if more is not NOTHING else 0), costs.max_batch)
+        turns = max(1.0, urgent / costs.max_batch)
+        others = min(self.prefill_s + more.prefill_s - prefill, steps * PROMPT_TOKENS_OF_STEP * costs.prefill_token)
+        return prefill + others + steps * turns * (costs.step + rows * row_s)
+
+    def add(self, call: WaitingCall) -> Demand:
+        """Give the engine `call`: its prompt is going to be resident. Returns what `remove` takes."""
+        demand = self.demand(call)
+        self.change(demand, 1)
+        self.resident.update(key for key, _ in call.prompt)
+        return demand
+
+    def remove(self, demand: Demand) -> None:
+        """A call has ended. What is resident is the caller's to keep up to date."""
+        self.change(demand, -1)
+
+    def change(self, demand: Demand, sign: int) -> None:
+        """Add (1) or subtract (-1) a demand."""
+        self.calls += sign
+        self.held_tokens += sign * demand.slots
+        self.prefill_s += sign * demand.prefill_s
+        self.decode_s += sign * demand.decode_s
+        self.row_steps += sign * demand.output_tokens
+        self.slot_steps += sign * demand.output_tokens * demand.slots
+        if demand.urgent:
+            self.urgent_calls += sign
+            self.urgent_prefill_s += sign * demand.prefill_s
+        if sign > 0:
+            self.steps = max(self.steps, demand.output_tokens)
+            if demand.urgent:
+                self.urgent_steps = max(self.urgent_steps, demand.output_tokens)
+            return
+        if not self.urgent_calls:
+            self.urgent_prefill_s = self.urgent_steps = 0.0
+        self.steps = min(self.steps, self.row_steps)  # which call was the longest is not kept
+        if not self.calls:
+            self.held_tokens = self.prefill_s = self.decode_s = 0.0
+            self.steps = self.row_steps = self.slot_steps = 0.0

@@ -1,0 +1,256 @@
+"""Which engine each call goes to: one policy for compile time, run time and the simulator.
+
+`place` is given calls that can begin now, with the loads of all engines that run their model, and gives each call an
+engine. What counts is the time that calls lose, all together: each of the given calls ends with the last of them, and
+each call that an engine has already is delayed by the work that is added there. From this follows
+- calls that share a prompt stay together where computing the prompt once more costs more than waiting for one another,
+  and are spread where it does not: every number of engines is tried;
+- a call goes to where its prompt is resident unless that engine is busier than the prompt is worth;
+- otherwise it goes to the engine that is harmed least: an urgent call avoids engines whose steps are long, others
+  avoid engines with urgent calls, whose lost seconds weigh more.
+An engine whose KV is promised is left out while another has room.
+
+Two ways to share out calls are compared. One takes the longest call first and gives each to the engine that is done
+first (Graham 1969); for equal calls this is optimal, a prompt to be computed first included. The other walks the
+calls in the order of the tree of their prompts and cuts this walk into stretches that end before a time T, the least
+T being found by bisection (dual approximation, Hochbaum and Shmoys 1987): a cut repeats one path of the tree only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+
+from .engine_load import NOTHING, Demand, EngineLoad, WaitingCall
+
+__all__ = ["EngineLoad", "Placement", "WaitingCall", "evaluate", "place"]
+
+URGENT_WEIGHT = 8.0
+"""How many lost seconds of other calls a lost second of an urgent call counts for."""
+BISECTIONS = 12
+MOST_PAIRS = 4096
+"""Of more calls times engines, fewer ways to share them out are tried."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """`engines`: the index of the engine of each call. `makespan_s`: until the last of them has ended.
+
+    `lost_s`: seconds that all calls lose, those that the engines had before included; what `place` minimises.
+    `overflow`: KV tokens promised beyond what engines have.
+    """
+
+    engines: tuple[int, ...]
+    makespan_s: float
+    lost_s: float
+    overflow: float = 0.0
+
+    @property
+    def used(self) -> int:
+        """Over how many engines the calls are spread."""
+        return len(set(self.engines))
+
+
+def place(calls: Sequence[WaitingCall], engines: Sequence[EngineLoad]) -> Placement:
+    """An engine for each of `calls`; `engines` are left as they are, `engines[i].add(call)` makes it so.
+
+    Urgent calls are placed first. With one call the work is linear in the engines; of many engines it is enough to
+    give those where a run of a prompt is resident and, for n calls, the n that are done first.
+    Raises ValueError without engines.
+    """
+    if not engines:
+        raise ValueError("calls cannot be placed without engines")
+    if len(engines) == 1:
+        return _evaluated(calls, engines, [0] * len(calls))
+    chosen = [0] * len(calls)
+    loads = list(engines)
+    for urgent in (True, False):
+        wave = [number for number, call in enumerate(calls) if call.urgent is urgent]
+        if not wave:
+            continue
+        members = [calls[number] for number in wave]
+        best = min(_plans(members, loads), key=lambda plan: plan.key)
+        loads = best.loads
+        for number, engine in zip(wave, best.engines, strict=True):
+            chosen[number] = engine
+    return _evaluated(calls, engines, chosen)
+
+
+def evaluate(calls: Sequence[WaitingCall], engines: Sequence[EngineLoad], chosen: Sequence[int]) -> Placement:
+    """What a given choice of engines costs by the same count as `place` uses."""
+    return _evaluated(calls, engines, chosen)
+
+
+def _evaluated(calls: Sequence[WaitingCall], engines: Sequence[EngineLoad], chosen: Sequence[int]) -> Placement:
+    lost, makespan, overflow = 0.0, 0.0, 0.0
+    loads = list(engines)
+    for urgent in (True, False):
+        wave = [number for number, call in enumerate(calls) if call.urgent is urgent]
+        if wave:
+            plan = _Plan([calls[number] for number in wave], loads)
+            for position, number in enumerate(wave):
+                plan.assign(position, chosen[number])
+            lost, makespan, overflow = lost + plan.lost_s(), max(makespan, plan.makespan_s()), plan.overflow()
+            loads = plan.loads
+    return Placement(tuple(chosen), makespan, lost, overflow)
+
+
+class _Plan:
+    """Calls of one urgency, and the engines that they have been given so far. Engines are copied when they change."""
+
+    def __init__(self, calls: Sequence[WaitingCall], before: Sequence[EngineLoad]) -> None:
+        self.calls = calls
+        self.before = before
+        self.loads = list(before)
+        self.urgent = bool(calls) and calls[0].urgent
+        self.engines = [-1] * len(calls)
+        self.used: set[int] = set()
+        self.work_s = 0.0
+
+    def assign(self, number: int, engine: int) -> None:
+        """Give call `number` to `engine`."""
+        if engine not in self.used:
+            self.used.add(engine)
+            self.loads[engine] = self.loads[engine].copy()
+        demand = self.loads[engine].add(self.calls[number])
+        self.work_s += demand.prefill_s + demand.decode_s
+        self.engines[number] = engine
+
+    def finish(self, engine: int, demand: Demand = NOTHING) -> float:
+        """When the calls of this urgency would have ended on `engine`."""
+        load = self.loads[engine]
+        return load.urgent_finish_s(demand) if self.urgent else load.finish_s(demand)
+
+    def harm(self, engine: int, demand: Demand = NOTHING) -> float:
+        """Seconds that the calls which `engine` had before lose by what it was given since, `demand` included."""
+        before, load = self.before[engine], self.loads[engine]
+        if not before.calls:
+            return 0.0
+        harm = 0.0
+        if before.urgent_calls:
+            delay = load.urgent_finish_s(demand) - before.urgent_finish_s()
+            harm = URGENT_WEIGHT * before.urgent_calls * delay
+        others = before.calls - before.urgent_calls
+        return harm + (others * (load.finish_s(demand) - before.finish_s()) if others else 0.0)
+
+    def makespan_s(self) -> float:
+        """When the last of the calls has ended."""
+        return max((self.finish(engine) for engine in self.used), default=0.0)
+
+    def lost_s(self) -> float:
+        """Seconds that all calls lose."""
+        weight = URGENT_WEIGHT if self.urgent else 1.0
+        return weight * len(self.calls) * self.makespan_s() + sum(map(self.harm, self.used))
+
+    def overflow(self) -> float:
+        """KV tokens promised beyond what engines have."""
+        return sum(max(0.0, load.held_tokens - load.kv_slots) for load in self.loads if load.kv_slots is not None)
+
+    @property
+    def key(self) -> tuple[float, float, float, float]:
+        """The better plan has the smaller key: fewer lost seconds, then less work, then an even share."""
+        evenness = sum(self.finish(engine) ** 2 for engine in self.used)
+        return self.overflow(), _rounded(self.lost_s()), _rounded(self.work_s), _rounded(evenness)
+
+
+def _rounded(seconds: float) -> float:
+    """Without the last digits, which depend on the order of additions."""
+    return float(f"{seconds:.9e}")
+
+
+def _plans(calls: Sequence[WaitingCall], loads: Sequence[EngineLoad]) -> Iterator[_Plan]:
+    """Ways to share out calls of one urgency, over every number of idle engines that all are alike."""
+    idle = [number for number, load in enumerate(loads) if not load.calls and not load.resident]
+    busy = [number for number, load in enumerate(loads) if load.calls or load.resident]
+    sizes = range(1 if not busy else 0, min(len(idle), len(calls)) + 1)
+    if len(calls) == 1 or len(calls) * len(loads) > MOST_PAIRS:
+        sizes = sizes[-1:]
+    elif len(sizes) > 8:
+        sizes = [size for size in sizes if size & (size - 1) == 0 or size == sizes[-1]]
+    order = sorted(range(len(calls)), key=lambda number: -_weight(calls[number], loads[0]))
+    walk = _walk(calls)
+    for size in sizes:
+        open_engines = busy + idle[:size]
+        best = None
+        for weighs_harm in (True, False):
+            plan = _longest_first(calls, loads, open_engines, order, weighs_harm)
+            yield plan
+            best = plan if best is None or plan.key < best.key else best
+        if best is not None and len(calls) > 1:
+            yield from _stretches(calls, loads, open_engines, walk, best)
+
+
+def _weight(call: WaitingCall, load: EngineLoad) -> float:
+    demand = load.demand(call)
+    return demand.prefill_s + demand.decode_s + load.costs.step * demand.output_tokens
+
+
+def _longest_first(calls: Sequence[WaitingCall], loads: Sequence[EngineLoad], engines: Sequence[int],
+                   order: Sequence[int], weighs_harm: bool) -> _Plan:
+    """Each call, the longest first, goes to the engine where it ends first; or where least is lost by it."""
+    plan = _Plan(calls, loads)
+    share = 1.0 / (len(calls) * (URGENT_WEIGHT if plan.urgent else 1.0))
+    for number in order:
+        best: tuple[bool, float, float, int, int] | None = None
+        for engine in engines:
+            load = plan.loads[engine]
+            demand = load.demand(calls[number])
+            lost = plan.finish(engine, demand)
+            if weighs_harm:
+                lost += share * plan.harm(engine, demand)
+            key = not load.has_room(demand), _rounded(lost), demand.prefill_s, load.calls, engine
+            best = key if best is None or key < best else best
+        assert best is not None
+        plan.assign(number, best[-1])
+    return plan
+
+
+def _walk(calls: Sequence[WaitingCall]) -> list[int]:
+    """The calls in the order of the tree of their prompts; the longer output first where prompts are equal."""
+    numbers: dict[Hashable, int] = {}
+    paths = [[numbers.setdefault(key, len(numbers)) for key, _ in call.prompt] for call in calls]
+    return sorted(range(len(calls)), key=lambda number: (paths[number], -calls[number].output_tokens))
+
+
+def _stretches(calls: Sequence[WaitingCall], loads: Sequence[EngineLoad], engines: Sequence[int],
+               walk: Sequence[int], best: _Plan) -> Iterator[_Plan]:
+    """The walk cut so that each engine ends before T: the plan of the least T that was found, if any."""
+    low, high = 0.0, best.makespan_s()
+    found = _cut(calls, loads, engines, walk, high)
+    for _ in range(BISECTIONS if found else 0):
+        middle = (low + high) / 2
+        plan = _cut(calls, loads, engines, walk, middle)
+        if plan is None:
+            low = middle
+        else:
+            found, high = plan, min(middle, plan.makespan_s())
+    if found:
+        yield found
+
+
+def _cut(calls: Sequence[WaitingCall], loads: Sequence[EngineLoad], engines: Sequence[int], walk: Sequence[int],
+         limit: float) -> _Plan | None:
+    """One stretch of the walk for each engine, ended before `limit` passes; None where that does not hold all calls.
+
+    The next engine is the one where the next call ends first, so one that has its prompt where there is such.
+    """
+    plan, closed = _Plan(calls, loads), set[int]()
+    current: int | None = None
+    for number in walk:
+        call = calls[number]
+        if current is not None and not _fits(plan, current, call, limit):
+            closed.add(current)
+            current = None
+        if current is None:
+            left = [engine for engine in engines if engine not in closed and _fits(plan, engine, call, limit)]
+            if not left:
+                return None
+            current = min(left, key=lambda engine: plan.finish(engine, plan.loads[engine].demand(call)))
+        plan.assign(number, current)
+    return plan
+
+
+def _fits(plan: _Plan, engine: int, call: WaitingCall, limit: float) -> bool:
+    load = plan.loads[engine]
+    demand = load.demand(call)
+    return load.has_room(demand) and plan.finish(engine, demand) <= limit
