@@ -1,0 +1,1 @@
+"""Workloads after those of Parrot (OSDI 2024): programs, generated documents, request-by-request clients."""

@@ -1,0 +1,65 @@
+"""Generated texts of an exact number of tokens under any tokenizer."""
+
+from __future__ import annotations
+
+import random
+from functools import lru_cache
+
+from ...ir.target import Tokenizer
+
+WORDS = tuple(
+    "time person year way day thing man world life hand part child eye woman place work week case point company "
+    "number group problem fact good new first last long great little own other old right big high different small large "
+    "next early young important few public bad same able know take see come think look want give use find tell ask seem "
+    "feel try leave call river stone garden window letter paper market bridge winter summer morning evening north south "
+    "water fire light house street table engine signal harbour captain doctor teacher farmer sailor painter writer "
+    "carry bring build break begin follow listen answer question measure record report travel wonder".split())
+ATTEMPTS = 64
+
+
+class TextMaker:
+    """Draws texts from a seed; equal seeds and tokenizers give equal texts."""
+
+    def __init__(self, tokenizer: Tokenizer, seed: int) -> None:
+        self._tokenizer = tokenizer
+        self._random = random.Random(seed)
+        self._sizes = _word_sizes(tokenizer)
+        self._filler = next((word for word, size in self._sizes.items() if size == 1), "a")
+
+    def text(self, tokens: int) -> str:
+        """A text that is a piece of exactly `tokens` tokens (at least 1) when it is inserted by itself.
+
+        Raises ValueError where the tokenizer has no words to reach that number.
+        """
+        for _ in range(ATTEMPTS):
+            words = self._words(tokens)
+            for _ in range(ATTEMPTS):
+                missing = tokens - self._count(words)
+                if missing == 0:
+                    return " ".join(words)
+                if missing > 0:
+                    words += [self._filler] * missing
+                elif len(words) > 1:
+                    words.pop()
+                else:
+                    break
+        raise ValueError(f"cannot write a text of exactly {tokens} tokens with this tokenizer")
+
+    def _words(self, tokens: int) -> list[str]:
+        names = list(self._sizes)
+        words: list[str] = []
+        total = 0
+        while total < tokens:
+            word = self._random.choice(names)
+            words.append(word)
+            total += self._sizes[word]
+        return words
+
+    def _count(self, words: list[str]) -> int:
+        return len(self._tokenizer.encode_piece(" ".join(words), first=False))
+
+
+@lru_cache(maxsize=8)
+def _word_sizes(tokenizer: Tokenizer) -> dict[str, int]:
+    """How many tokens each word has after a space."""
+    return {word: len(tokenizer.encode_piece(" " + word, first=False)) for word in WORDS}
