@@ -36,7 +36,8 @@ class Sizes:
         return max(1, round(number * self._width))
 
 
-def _chain_application(maker: TextMaker, parts: int, part_tokens: int, tokens: int, arrival: float = 0.0) -> Application:
+def _chain_application(maker: TextMaker, parts: int, part_tokens: int, tokens: int,
+                       arrival: float = 0.0) -> Application:
     texts = [maker.text(part_tokens) for _ in range(parts)]
     return Application("Chain", {"parts": list(texts), "tokens": tokens}, partial(clients.chain, texts, tokens),
                        arrival, "chain")
@@ -50,7 +51,8 @@ def chain(tokenizer: Tokenizer, *, scale: float = 1.0, width: float = 1.0, seed:
     application = _chain_application(maker, sizes.count(parts), sizes.tokens(part_tokens), sizes.tokens(output))
     kind = "nominal sizes" if nominal else "real token numbers of Parrot's runs"
     return Workload("chain", "chain.sem", (application,),
-                    f"{sizes.count(parts)} parts of {sizes.tokens(part_tokens)} tokens, {sizes.tokens(output)} out; {kind}")
+                    f"{sizes.count(parts)} parts of {sizes.tokens(part_tokens)} tokens, {sizes.tokens(output)} out; "
+                    + kind)
 
 
 def chain_background(tokenizer: Tokenizer, *, scale: float = 1.0, width: float = 1.0, seed: int = 0,
@@ -69,7 +71,8 @@ def chain_background(tokenizer: Tokenizer, *, scale: float = 1.0, width: float =
                     metric="jct")
 
 
-def chains(tokenizer: Tokenizer, *, scale: float = 1.0, width: float = 1.0, seed: int = 0, number: int = 10) -> Workload:
+def chains(tokenizer: Tokenizer, *, scale: float = 1.0, width: float = 1.0, seed: int = 0,
+           number: int = 10) -> Workload:
     """Figure 12b: several documents at once, each a chain of its own (27 parts: "chunks of 2048")."""
     sizes, maker, chance = Sizes(scale, width), TextMaker(tokenizer, seed), random.Random(seed)
     count = max(2, sizes.count(number))
@@ -96,7 +99,8 @@ def map_reduce(tokenizer: Tokenizer, *, scale: float = 1.0, width: float = 1.0, 
                     f"{sizes.count(PARTS)} parts of {sizes.tokens(PART_TOKENS)} tokens, {sizes.tokens(output)} out")
 
 
-def copilot(tokenizer: Tokenizer, *, scale: float = 1.0, width: float = 1.0, seed: int = 0, number: int = 64) -> Workload:
+def copilot(tokenizer: Tokenizer, *, scale: float = 1.0, width: float = 1.0, seed: int = 0,
+            number: int = 64) -> Workload:
     """Figures 14 and 15: 64 requests of 5,224 to 7,492 tokens, the first 5,107 of them the same, 183 to 800 out."""
     sizes, maker, chance = Sizes(scale, width), TextMaker(tokenizer, seed), random.Random(seed)
     instructions = maker.text(sizes.tokens(5107))

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import random
 from functools import lru_cache
+from importlib import resources
 
 from ...ir.target import Tokenizer
 
-WORDS = tuple(
-    "time person year way day thing man world life hand part child eye woman place work week case point company "
-    "number group problem fact good new first last long great little own other old right big high different small large "
-    "next early young important few public bad same able know take see come think look want give use find tell ask seem "
-    "feel try leave call river stone garden window letter paper market bridge winter summer morning evening north south "
-    "water fire light house street table engine signal harbour captain doctor teacher farmer sailor painter writer "
-    "carry bring build break begin follow listen answer question measure record report travel wonder".split())
 ATTEMPTS = 64
 
 
@@ -62,4 +56,5 @@ class TextMaker:
 @lru_cache(maxsize=8)
 def _word_sizes(tokenizer: Tokenizer) -> dict[str, int]:
     """How many tokens each word has after a space."""
-    return {word: len(tokenizer.encode_piece(" " + word, first=False)) for word in WORDS}
+    words = resources.files(__package__).joinpath("words.txt").read_text(encoding="utf-8").split()
+    return {word: len(tokenizer.encode_piece(" " + word, first=False)) for word in words}
