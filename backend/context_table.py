@@ -102,7 +102,7 @@ class ContextTable:
 
     def _free(self, context: Context) -> None:
         context.freed = True
-        self._scheduler.speculative.pop(context.id, None)
+        self._scheduler.early.discard(context.id)
         traced = self._traced_fills.pop(id(context), None)
         if traced is not None:
             self._record_fill(*traced, computed=False)
@@ -153,8 +153,9 @@ class ContextTable:
             return
         context.mark = self._tree.copy_mark(parent)
         found = self._tree.append(context.mark, call.tokens)
+        context.mark.next_use = call.hint.next_use
         if self._speculative_fills and not context.freed:
-            self._scheduler.speculative[context.id] = context.mark
+            self._scheduler.early.add(context.id, context.mark, call.hint)
         if self._trace:
             self._traced_fills[id(context)] = (call, context.mark, found)
 

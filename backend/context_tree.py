@@ -12,7 +12,7 @@ removed at once when `share` is off.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 
 import numpy as np
@@ -25,13 +25,17 @@ Tokens = NDArray[np.int64]
 
 
 class Mark:
-    """A reference to the position `position` of `node` (start < position <= end, or the root's own end)."""
+    """A reference to the position `position` of `node` (start < position <= end, or the root's own end).
 
-    __slots__ = ("node", "position")
+    `next_use`: how many generates are still to run before it is used next, where that is known.
+    """
+
+    __slots__ = ("next_use", "node", "position")
 
     def __init__(self, node: Node, position: int) -> None:
         self.node = node
         self.position = position
+        self.next_use: Callable[[], int] | None = None
 
 
 def _position(mark: Mark) -> int:

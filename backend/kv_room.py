@@ -1,4 +1,9 @@
-"""Making room for KV: cached KV that nobody needs goes first, then KV that the current step does not need."""
+"""Making room for KV: cached KV that nobody needs goes first, then KV that the current step does not need.
+
+Of the latter, what is used furthest in the future goes first, where that is known; otherwise the least recently used.
+A context that many continue is as near as the nearest of them. Source of the order: KVFlow (NeurIPS'25), steps to
+execution.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +15,12 @@ from .context_tree import ContextTree, Node
 from .engine import EngineStats
 
 UNREFERENCED, REFERENCED = 0, 1
+Victim = tuple[int, int, int, int, Node]
+"""What to sort by (see `KVRoom._entry`), and the node."""
 
 
 class KVRoom:
-    """Frees pages of a tree, least recently used first, but never those of nodes pinned by the current step."""
+    """Frees pages of a tree, but never those of nodes pinned by the current step."""
 
     def __init__(self, tree: ContextTree, stats: EngineStats) -> None:
         self._tree = tree
@@ -21,7 +28,9 @@ class KVRoom:
         self._step = 0
         self._rank = 0
         self._pinned: list[Node] = []
-        self._victims: list[tuple[int, int, int, Node]] | None = None
+        self._victims: list[Victim] | None = None
+        self._next_use: dict[int, int] = {}
+        """Generates before the next use of each node that is used late, by its identifier."""
 
     def begin_step(self) -> int:
         """Forget all pins; the number of the new step."""
@@ -48,18 +57,23 @@ class KVRoom:
         held = np.unique(np.concatenate(parts) // self._tree.allocator.page_size)
         return self._tree.allocator.pages - len(held)
 
-    def free(self, pages: int) -> bool:
-        """Drop KV until `pages` pages are free; False when all that is left is pinned."""
+    def free(self, pages: int, *, cached_only: bool = False) -> bool:
+        """Drop KV until `pages` pages are free; False when all that is left is pinned.
+
+        With `cached_only`, KV that some context needs stays.
+        """
         allocator = self._tree.allocator
         if allocator.free_pages >= pages:
             return True
         if self._victims is None:
-            self._victims = [self._entry(node) for node in self._tree.nodes() if self._is_victim(node)]
+            nodes = list(self._tree.nodes())
+            self._next_use = _late_uses(nodes)
+            self._victims = [self._entry(node) for node in nodes if self._is_victim(node)]
             heapq.heapify(self._victims)
         while allocator.free_pages < pages:
-            if not self._victims:
+            if not self._victims or (cached_only and self._victims[0][0] == REFERENCED):
                 return False
-            _, _, _, node = heapq.heappop(self._victims)
+            *_, node = heapq.heappop(self._victims)
             if self._is_victim(node):
                 self._drop(node, pages - allocator.free_pages)
         return True
@@ -67,10 +81,11 @@ class KVRoom:
     def _is_victim(self, node: Node) -> bool:
         return node.resident > 0 and node.resident_children == 0 and node.pinned != self._step
 
-    @staticmethod
-    def _entry(node: Node) -> tuple[int, int, int, Node]:
+    def _entry(self, node: Node) -> Victim:
         needed = node.live_end - node.start
-        return (UNREFERENCED if node.resident > needed else REFERENCED), node.last_used, node.id, node
+        if node.resident > needed:
+            return UNREFERENCED, 0, node.last_used, node.id, node
+        return REFERENCED, -self._next_use.get(node.id, 0), node.last_used, node.id, node
 
     def _drop(self, node: Node, pages: int) -> None:
         assert self._victims is not None
@@ -95,3 +110,16 @@ class KVRoom:
             self._tree.drop_kv(node, 0)
             self._tree.trim(node)
         self._victims = None
+
+
+def _late_uses(nodes: list[Node]) -> dict[int, int]:
+    """Generates before the next use of each node whose contexts all say so; `nodes`: parents before children."""
+    found: dict[int, int] = {}
+    for node in reversed(nodes):
+        if node.live:
+            uses = [0 if mark.next_use is None else mark.next_use() for mark in node.marks]
+            uses += [found.get(child.id, 0) for child in node.children.values() if child.live]
+            distance = min(uses)
+            if distance > 0:
+                found[node.id] = distance
+    return found

@@ -6,8 +6,8 @@ in this order: free pages; cached KV that nobody needs, least recently used firs
 does not need, least recently used and least urgent first (their tokens stay, their KV is computed again later).
 The most urgent call may take everything, so it always finishes.
 
-Fills are computed when a call needs them. With `speculative` fills, spare tokens of a step compute the newest other
-fills, but only in free pages, and all but the last token: that one is computed by the call that wants its logits.
+Fills are computed when a call needs them. Spare tokens of a step compute `early` fills, but only in pages that are
+free or hold nothing but cache, and all but the last token: the call that wants its logits computes that one.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 
 from .context_tree import ContextTree, Mark, Node
 from .decoding.output_decoder import OutputDecoder
+from .early_fills import EarlyFills, EarlyTokens
 from .engine import EngineStats
 from .kv_room import KVRoom
 from .step_plan import Work
@@ -57,8 +58,9 @@ class Scheduler:
         self._room = KVRoom(tree, stats)
         self.calls: list[Call] = []
         """Most urgent first."""
-        self.speculative: dict[int, Mark] = {}
-        """Ends of fills that may be computed before anything needs them, by context, oldest first."""
+        self.early = EarlyFills()
+        """Fills that may be computed before anything needs them."""
+        self._early_tokens = EarlyTokens()
         self._step = 0
         self._plan = Plan()
         self._rows: dict[tuple[int, int], list[Call]] = {}
@@ -86,8 +88,8 @@ class Scheduler:
             if self._is_full():
                 break
             self._consider(call)
-        if self.speculative and not self._memory_full:
-            self._speculate()
+        if self.early and not self._memory_full:
+            self._fill_early()
         return self._plan
 
     def _is_full(self) -> bool:
@@ -175,22 +177,26 @@ class Scheduler:
         work.slots = slots[0] if len(slots) == 1 else np.concatenate(slots)
         return work
 
-    def _speculate(self) -> None:
-        """Compute fills that nothing needs yet with what is left of the step."""
+    def _fill_early(self) -> None:
+        """Compute fills that nothing needs yet with what is left of the step; only cached KV makes way for them."""
+        plan, tree = self._plan, self._tree
+        tokens = self._early_tokens.beside if plan.works else self._early_tokens.alone
+        tokens = min(tokens, self._tokens_left, self._prompt_tokens_left)
         done = []
-        for context, mark in reversed(self.speculative.items()):
-            if self._is_full() or self._prompt_tokens_left == 0:
+        for context, mark in self.early.candidates(self._step):
+            if tokens == 0 or len(plan.works) == self._max_batch:
                 break
-            first, holder = self._tree.first_missing(mark)
-            count = min(mark.position - 1 - first, self._tokens_left, self._prompt_tokens_left)
-            if mark.position - 1 <= first:
+            first, holder = tree.first_missing(mark)
+            count = min(mark.position - 1 - first, tokens)
+            if count <= 0:
                 done.append(context)
             elif holder is not None and holder.computing != self._step:
-                if self._tree.new_pages_for(holder, count) + len(self._plan.works) > self._tree.allocator.free_pages:
+                if not self._room.free(tree.new_pages_for(holder, count) + len(plan.works), cached_only=True):
+                    self.early.no_room(self._step)
                     break
-                work = self._reserve(self._tree.path(mark), first, count, mark.position, mark.position)
-                self._plan.works.append(work)
-                self._tokens_left -= count
-                self._prompt_tokens_left -= count
+                work = self._reserve(tree.path(mark), first, count, mark.position, mark.position)
+                work.is_early = True
+                plan.works.append(work)
+                tokens -= count
         for context in done:
-            del self.speculative[context]
+            self.early.discard(context)

@@ -19,11 +19,11 @@ from ..ir.target import Tokenizer
 from .context_table import ContextTable
 from .context_tree import ContextTree
 from .engine import ROOT, Callbacks, EngineError, EngineEvent, EngineStats, FillHint, Priority, SamplingOptions
-from .model_runner import ModelRunner
+from .model_runner import ModelRunner, StepBatch
 from .page_allocator import PageAllocator
 from .queued_calls import AbortCall, FillCall, FreeCall, GenerateCall, QueuedCall
 from .scheduler import Plan, Scheduler
-from .step_plan import build_batch
+from .step_plan import build_batch, step_size
 from .tree_integrity import check_tree
 
 
@@ -54,6 +54,9 @@ class StepEngine:
             raise ValueError("max_step_tokens and max_batch must be at least 1")
         self.name = name
         self.tokenizer = tokenizer
+        self.max_step_tokens = max_step_tokens
+        self.max_batch = max_batch
+        self.costs: CostModel | None = None
         self.context_length = runner.context_length
         self._runner = runner
         self._stats = EngineStats(kernels=runner.kernels)
@@ -225,14 +228,14 @@ class StepEngine:
         except Exception as error:  # whatever the model raises, its calls must learn of it
             self._abandon(plan, error)
             return True
-        self._commit(plan, start)
+        self._commit(plan, batch, start)
         for row, consumers in zip(logits, plan.consumers, strict=True):
             for call in consumers:
                 self._table.advance(call, row)
         self._stats.peak_kv_tokens = max(self._stats.peak_kv_tokens, self._tree.live_tokens)
         return True
 
-    def _commit(self, plan: Plan, start: float) -> None:
+    def _commit(self, plan: Plan, batch: StepBatch, start: float) -> None:
         """The step has run: its KV is resident."""
         stats = self._stats
         for work in plan.works:
@@ -240,16 +243,16 @@ class StepEngine:
                 self._tree.commit(node)
             stats.filled_tokens += work.filled
             stats.refilled_tokens += work.refilled
+            stats.early_tokens += work.filled + work.refilled if work.is_early else 0
         stats.engine_steps += 1
         stats.batch_sizes.append(len(plan.consumers))
         stats.peak_kv_tokens = max(stats.peak_kv_tokens, self._tree.live_tokens)
         if self._trace:
             arguments: dict[str, object] = {
                 "rows": len(plan.works),
-                "decode_rows": len(plan.consumers),
+                "calls": len(plan.consumers),
                 "tokens": sum(work.end - work.first for work in plan.works),
-                "prefill_tokens": sum(work.end - work.first for work in plan.works if work.is_prefill),
-                "kv_read": sum(work.kv_read for work in plan.works),
+                **vars(step_size(plan.works, batch)),
                 "kv_tokens": self._tree.live_tokens,
                 "free_pages": self._tree.allocator.free_pages,
             }
@@ -266,7 +269,7 @@ class StepEngine:
         failure.__cause__ = error
         touched = {node.id for work in plan.works for node in work.reserved}
         waiting = {id(call) for consumers in plan.consumers for call in consumers}
-        self._scheduler.speculative.clear()
+        self._scheduler.early.clear()
         for call in list(self._scheduler.calls):
             if id(call) in waiting or any(node.id in touched for node in self._tree.path(call.tip)):
                 self._table.fail(call, failure)

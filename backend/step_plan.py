@@ -28,12 +28,44 @@ class Work:
     reserved: list[Node] = field(default_factory=list)
     filled: int = 0
     refilled: int = 0
+    is_early: bool = False
+    """Whether no call needs the tokens yet."""
+
+    @property
+    def is_prefill(self) -> bool:
+        """Whether this is a piece of a prompt rather than the one token that a decoding call adds."""
+        return self.end - self.first > 1 or not self.wants_logits
 
     def token_ids(self) -> NDArray[np.int64]:
         """The tokens to compute, int64 [end - first]."""
         nodes = [node for node in self.path if node.end > self.first and node.start < self.end]
         parts = [node.tokens.view(max(self.first - node.start, 0), self.end - node.start) for node in nodes]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+@dataclass(frozen=True)
+class StepSize:
+    """What a step computes and reads, as `passes.cost_model.CostModel` counts it."""
+
+    prefill_tokens: int
+    decode_rows: int
+    kv_read: int
+    attended: int
+
+
+def step_size(works: list[Work], batch: StepBatch) -> StepSize:
+    """The size of the step of `works`, which `batch` was built from."""
+    prefill = rows = attended = 0
+    runs: set[int] = set()
+    for work, segment in zip(works, batch.segments, strict=True):
+        count = work.end - work.first
+        if work.is_prefill:
+            prefill += count
+            attended += count * work.first + count * (count + 1) // 2
+        else:
+            rows += 1
+            runs.update(segment.ancestors)
+    return StepSize(prefill, rows, rows + sum(len(batch.runs[run].slots) for run in runs), attended)
 
 
 def build_batch(works: list[Work]) -> StepBatch:
