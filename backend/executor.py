@@ -32,7 +32,7 @@ NOT_EXECUTED = frozenset({"flow.const", "flow.yield", "sem.return"})
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to run. `timeout` in seconds; `trace`: a file for the Chrome trace.
+    """How to run. `timeout` in seconds; `trace`: a file for the Chrome trace; `recorder`: what to record the run in.
 
     `on_event` is called as things happen, for released text from an engine's thread. `record_calls`: keep the tokens
     of every generate. `host_directory`: where hosts are looked up first when their declaration does not say.
@@ -44,12 +44,13 @@ class RunOptions:
     timeout: float | None = None
     record_calls: bool = False
     host_directory: str | None = None
+    recorder: TraceRecorder | None = None
 
 
 def run_module(module: Module, engines: Mapping[str, Engine], arguments: Mapping[str, RuntimeValue], *,
                seed: int = 0, trace: str | Path | None = None, on_event: Callable[[RunEvent], None] | None = None,
                timeout: float | None = None, record_calls: bool = False,
-               host_directory: str | None = None) -> RunResult:
+               host_directory: str | None = None, recorder: TraceRecorder | None = None) -> RunResult:
     """Run the program of `module` (engine level) and return what it gave.
 
     `engines`: by model alias, the default model's has the alias ''. `arguments`: Python values by parameter name.
@@ -57,7 +58,7 @@ def run_module(module: Module, engines: Mapping[str, Engine], arguments: Mapping
     KeyboardInterrupt after everything has been stopped.
     """
     return RunHandle(module, engines, arguments, RunOptions(
-        seed, trace, on_event, timeout, record_calls, host_directory)).run()
+        seed, trace, on_event, timeout, record_calls, host_directory, recorder)).run()
 
 
 async def run_module_async(module: Module, engines: Mapping[str, Engine], arguments: Mapping[str, RuntimeValue],
@@ -88,7 +89,7 @@ class RunHandle:
         self._program = find_program(module)
         check_executable(module, engines)
         values = prepare_arguments(self._program, arguments)
-        self._trace = TraceRecorder() if options.trace is not None else None
+        self._trace = options.recorder or (TraceRecorder() if options.trace is not None else None)
         self._run = Run(module, self._program, engines, values, seed=options.seed, timeout=options.timeout,
                         record_calls=options.record_calls, host_directory=options.host_directory,
                         on_event=options.on_event, trace=self._trace)
@@ -110,8 +111,10 @@ class RunHandle:
         forecast = run.plan.forecast()
         stats.predicted_peak_kv_tokens = forecast.peak_kv_tokens
         stats.predicted_makespan_s = forecast.makespan_s
-        if self._trace is not None and self._options.trace is not None:
-            self._trace.write(self._options.trace, run.bindings)
+        if self._trace is not None:
+            self._trace.collect(run.bindings)
+            if self._options.trace is not None:
+                self._trace.write(self._options.trace)
         return self._collect(stats)
 
     def start(self) -> None:

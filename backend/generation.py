@@ -61,6 +61,8 @@ def run_fill(task: OpTask) -> None:
     except (EngineError, TokenizerError) as error:
         task.finish(failure(op, str(error), FailureKind.ENGINE))
         return
+    if task.run.trace is not None:
+        task.run.trace.fill(op, context.identifier)
     task.finish(context)
 
 

@@ -22,7 +22,10 @@ PROGRAM = 1
 
 @dataclass(frozen=True)
 class Span:
-    """Something that took from `start` to `end`, in seconds of `time.perf_counter`. `kind` names its rows."""
+    """Something that took from `start` to `end`, in seconds of `time.perf_counter`. `kind` names its rows.
+
+    `op`: the operation that it executed, where the program's own side recorded it.
+    """
 
     process: int
     kind: str
@@ -30,14 +33,21 @@ class Span:
     start: float
     end: float
     arguments: dict[str, Any]
+    op: Op | None = None
 
 
 @dataclass
 class TraceRecorder:
-    """Collects spans while a run goes on. `began`: the zero of the trace's time."""
+    """Collects spans while a run goes on. `began`: the zero of the trace's time.
+
+    `processes`: names of the program and, after `collect`, of the engines; `fills`: the operation that made each
+    context, by its identifier.
+    """
 
     began: float = field(default_factory=time.perf_counter)
     spans: list[Span] = field(default_factory=list)
+    processes: dict[int, str] = field(default_factory=lambda: {PROGRAM: "program"})
+    fills: dict[int, Op] = field(default_factory=dict)
 
     def call(self, call: Call, result: Generation | None) -> None:
         """A generate has ended; None where it failed."""
@@ -45,34 +55,39 @@ class TraceRecorder:
         arguments: dict[str, Any] = {
             "site": str(call.op.location), "stream": str(attributes.get("stream") or ""),
             "indices": list(call.request.indices), "sample": call.sample, "prompt_tokens": call.prompt_tokens,
-            "engine": call.binding.engine.name,
+            "engine": call.binding.engine.name, "context": call.identifier, "parent": call.parent_identifier,
         }
         if result is None:
             arguments["failed"] = True
         else:
             arguments |= {"generated_tokens": len(result.sampled_ids), "finish_reason": result.finish_reason}
-        self._add("generate", str(attributes["output"]), call.started, time.perf_counter(), arguments)
+        self._add("generate", str(attributes["output"]), call.started, time.perf_counter(), arguments, call.op)
 
     def host(self, op: Op, start: float, end: float, attempts: int, error: str | None) -> None:
         """A host call has ended."""
         arguments: dict[str, Any] = {"site": str(op.location), "attempts": attempts}
         if error is not None:
             arguments["error"] = error
-        self._add("host", op.symbol, start, end, arguments)
+        self._add("host", op.symbol, start, end, arguments, op)
 
-    def _add(self, kind: str, name: str, start: float, end: float, arguments: dict[str, Any]) -> None:
-        self.spans.append(Span(PROGRAM, kind, name, start, end, arguments))
+    def fill(self, op: Op, context: int) -> None:
+        """A fill has made a context."""
+        self.fills[context] = op
 
-    def write(self, path: str | Path, bindings: Sequence[EngineBinding]) -> None:
-        """Write the trace, with what the engines recorded, as JSON. OSError where that is not possible."""
-        spans = list(self.spans)
-        names = {PROGRAM: "program"}
+    def _add(self, kind: str, name: str, start: float, end: float, arguments: dict[str, Any], op: Op) -> None:
+        self.spans.append(Span(PROGRAM, kind, name, start, end, arguments, op))
+
+    def collect(self, bindings: Sequence[EngineBinding]) -> None:
+        """Take over what the engines recorded since the run began."""
         for process, binding in enumerate(bindings, PROGRAM + 1):
-            names[process] = f"engine {binding.engine.name}"
-            spans += [_engine_span(process, event) for event in binding.engine.drain_events()]
-        spans = [span for span in spans if span.end >= self.began]
-        text = json.dumps({"traceEvents": chrome_events(names, spans, self.began), "displayTimeUnit": "ms"},
-                          ensure_ascii=False, default=str)
+            self.processes[process] = f"engine {binding.engine.name}"
+            spans = [_engine_span(process, event) for event in binding.engine.drain_events()]
+            self.spans += [span for span in spans if span.end >= self.began]
+
+    def write(self, path: str | Path) -> None:
+        """Write what was collected as JSON. OSError where that is not possible."""
+        events = chrome_events(self.processes, self.spans, self.began)
+        text = json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}, ensure_ascii=False, default=str)
         Path(path).write_text(text + "\n", encoding="utf-8")
 
 
