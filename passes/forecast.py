@@ -9,17 +9,15 @@ summary stands for it in the region around it; so the work is that of sorting th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..ir.core import Op, Region, TokenList, Value
-from ..ir.types import Text, holds_context
+from ..ir.core import Op, Region, Value
+from ..ir.types import holds_context
 from .cost_model import CostModel
 from .effects import GENERATES
+from .expected_lengths import ExpectedLengths
 from .planner import Knowledge, Order
-from .regions import body_of, flows
-
-DEFAULT_BUDGET = 256
+from .regions import body_of
 
 
 @dataclass(frozen=True)
@@ -72,21 +70,14 @@ def forecast(program: Op, order: Order, knowledge: Knowledge, model: CostModel) 
     return Forecast(math.ceil(peak), seconds, total.calls, total.prompt, total.decoded, len(mean.unknown))
 
 
-class _Work:
+class _Work(ExpectedLengths):
     """The summaries of all regions. With `typical`, those by mean lengths, texts are as long as the longest."""
 
     def __init__(self, order: Order, knowledge: Knowledge, model: CostModel,
                  typical: dict[Region, _Summary] | None = None) -> None:
+        super().__init__(order, knowledge, longest=typical is not None)
         self.typical = typical
-        self.order = order
-        self.knowledge = knowledge
         self.model = model
-        self.unknown: set[Op] = set()
-        self.length: dict[Value, float] = {}
-        """Tokens of each value that holds a context."""
-        self.tokens: dict[Op, float] = {}
-        """Tokens that a fill adds, or that a generate decodes in one sample."""
-        self.output_of: dict[Value, float] = {}
         self.summaries: dict[Region, _Summary] = {}
 
     def solve(self, program: Op) -> None:
@@ -98,96 +89,6 @@ class _Work:
     def summary(self, region: Region) -> _Summary:
         """The summary of a region; nothing where it touches no engine."""
         return self.summaries.get(region) or _Summary()
-
-    # ---- lengths, outer regions first ----
-
-    def measure(self, program: Op) -> None:
-        """Find the length of every context, in textual order."""
-        for op, leaving in self._visits(program):
-            if leaving:
-                self._leave(op)
-            elif op.name == "engine.fill":
-                self.tokens[op] = sum(self._piece(op, piece) for piece in range(len(op.args) - 1))
-                self.length[op.result] = self._parent_length(op) + self.tokens[op]
-            elif op.name in GENERATES:
-                self.tokens[op] = self.output_of[op.results[0]] = self._budget(op)
-                parent = self._parent_length(op)
-                self.length[op.results[1]] = parent if self._samples(op) != 1 else parent + self.tokens[op]
-            elif op.regions:
-                for flow in flows(op):
-                    if isinstance(flow.source, Value) and flow.source in self.length:
-                        self.length.setdefault(flow.target, self.length[flow.source])
-            else:
-                known = [self.length[v] for v in op.operands if v in self.length]
-                for result in op.results:
-                    if known and holds_context(result.type):
-                        self.length[result] = max(known)
-
-    def _visits(self, program: Op) -> Iterator[tuple[Op, bool]]:
-        """Every operation of the regions that touch an engine, in textual order; those with regions again (True)
-        when they are left.
-        """
-        touching = set(self.order.regions())
-        stack = [iter(region.ops) for region in program.regions if region in touching]
-        around: list[Op] = []
-        while stack:
-            op = next(stack[-1], None)
-            if op is not None:
-                yield op, False
-                if op.regions:
-                    around.append(op)
-                    stack.append(iter([inner for r in op.regions if r in touching for inner in r.ops]))
-            else:
-                stack.pop()
-                if around:
-                    yield around.pop(), True
-
-    def _leave(self, op: Op) -> None:
-        """The results of an operation with regions; carried contexts have grown with every turn."""
-        trips = self._trips(op) if op.name in ("flow.fold", "flow.loop") else 1.0
-        for yielded, result in zip(op.regions[body_of(op)].terminator.args, op.results, strict=True):
-            if isinstance(yielded, Value) and yielded in self.length:
-                before = self.length.get(result, 0.0)
-                grown = self.length[yielded] - before
-                self.length[result] = before + max(grown, 0.0) * trips
-
-    def _parent_length(self, op: Op) -> float:
-        parent = op.args[0]
-        return self.length.get(parent, 0.0) if isinstance(parent, Value) else 0.0
-
-    def _piece(self, op: Op, piece: int) -> float:
-        arg = op.args[1 + piece]
-        if isinstance(arg, TokenList):
-            return len(arg.ids)
-        if isinstance(arg, Value) and arg in self.output_of:
-            return self.output_of[arg]
-        ask = self.knowledge.piece_tokens if self.typical is None else self.knowledge.longest_piece
-        known = ask(op, piece)
-        if known is None:
-            self.unknown.add(op)
-        return known or 0.0
-
-    def _budget(self, op: Op) -> float:
-        bounds = op.attributes.get("osl")
-        if isinstance(bounds, tuple) and isinstance(bounds[1], int):
-            return bounds[1]
-        given = op.attributes.get("max_tokens") or self.knowledge.budget(op)
-        type = op.results[0].type
-        bound = type.max_tokens if isinstance(type, Text) else None
-        budget = given if isinstance(given, int | float) else DEFAULT_BUDGET if bound is None else bound
-        return min(budget, bound) if bound is not None else budget
-
-    def _samples(self, op: Op) -> float:
-        given = op.attributes.get("n")
-        return given if isinstance(given, int) else self.knowledge.samples(op) or 1.0
-
-    def _trips(self, op: Op) -> float:
-        trips = (self.knowledge.trips if self.typical is None else self.knowledge.most_trips)(op)
-        if trips is None:
-            self.unknown.add(op)
-        return trips or 0.0
-
-    # ---- summaries, inner regions first ----
 
     def region(self, region: Region) -> _Summary:
         """One execution of a region: every operation begins when the last of what it uses is there."""
@@ -250,16 +151,16 @@ class _Work:
 
     def _operation(self, op: Op) -> _Summary:
         if op.name in GENERATES:
-            samples, tokens, prompt = self._samples(op), self.tokens[op], self._parent_length(op)
+            samples, tokens, prompt = self.samples(op), self.tokens[op], self.parent_length(op)
             decoded = samples * tokens
             # The last token of an output has no KV until something continues it.
             return _Summary(samples, tokens, samples * prompt, 0.0, decoded, decoded * (prompt + tokens / 2),
                             samples * (tokens - 1), tokens if samples == 1 else 0.0)
         match op.name:
             case "flow.for":
-                return self._parallel(op, self._trips(op))
+                return self._parallel(op, self.trips(op))
             case "flow.fold" | "flow.loop":
-                return self._serial(self.summary(op.regions[body_of(op)]), self._trips(op))
+                return self._serial(self.summary(op.regions[body_of(op)]), self.trips(op))
             case "flow.if" | "flow.try":
                 return self._branches(op)
             case _:
