@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, MutableMapping
 from dataclasses import dataclass, field, replace
 
 from .cost_model import CostModel
@@ -30,8 +30,13 @@ class WaitingCall:
 
 @dataclass(frozen=True)
 class Demand:
-    """What a call asks of one engine: seconds of its prompt and of its rows, and KV slots beyond those held there."""
+    """What a call asks of one engine beyond what is done there for others.
 
+    `prefill_tokens`, `prefill_s`: prompt tokens to compute, and their seconds, those of the call itself included;
+    `decode_s`: seconds of its row, steps apart; `slots`: KV tokens.
+    """
+
+    prefill_tokens: float
     prefill_s: float
     decode_s: float
     output_tokens: float
@@ -39,26 +44,26 @@ class Demand:
     urgent: bool
 
 
-NOTHING = Demand(0.0, 0.0, 0.0, 0.0, False)
-PROMPT_TOKENS_OF_STEP = 512
-"""At most so many prompt tokens of other calls are taken to lengthen each step of an urgent call."""
+NOTHING = Demand(0.0, 0.0, 0.0, 0.0, 0.0, False)
 
 
 @dataclass
 class EngineLoad:
-    """An engine with the calls that it has been given and that have not ended.
+    """An engine with the calls that it has been given and that have not ended. `add` gives it one more.
 
-    `resident`: keys of runs whose KV is there, or will be. `held_tokens`: KV tokens of its calls when all are done.
-    `prefill_s`: seconds of prompts still to compute; `decode_s`: of rows still to decode, steps apart; `steps`: the
+    `runs`: the runs of prompts whose KV is there, or will be, by key, each with the number of steps for which calls
+    read it (0 where it is cached only). `held_tokens`: KV tokens of its calls when all are done. `prefill_tokens`,
+    `prefill_s`: of prompts still to compute; `decode_s`: seconds of rows still to decode, steps apart; `steps`: the
     most tokens that one call still decodes; `row_steps`: of all calls together; `slot_steps`: the same, each times
     the slots of its call. The `urgent_` ones are the part of urgent calls, which go first.
     """
 
     costs: CostModel
     kv_slots: int | None = None
-    resident: set[Hashable] = field(default_factory=set)
+    runs: MutableMapping[Hashable, float] = field(default_factory=dict)
     calls: int = 0
     held_tokens: float = 0.0
+    prefill_tokens: float = 0.0
     prefill_s: float = 0.0
     decode_s: float = 0.0
     steps: float = 0.0
@@ -69,21 +74,27 @@ class EngineLoad:
     urgent_steps: float = 0.0
 
     def copy(self) -> EngineLoad:
-        """The same load, to be changed apart from this one."""
-        return replace(self, resident=set(self.resident))
+        """The same load, to be changed apart from this one, which must not change meanwhile."""
+        return replace(self, runs=_Layer(self.runs))
 
     def demand(self, call: WaitingCall) -> Demand:
-        """What `call` would ask of this engine: its prompt costs nothing where it is resident."""
-        costs = self.costs
-        position, missing, prefill = 0, 0, 0.0
+        """What `call` would ask of this engine: its prompt costs nothing where it is resident.
+
+        A run that decoding rows share is read once in each step.
+        """
+        costs, output = self.costs, call.output_tokens
+        position, missing, prefill, read = 0, 0, costs.call, 0.0
         for key, tokens in call.prompt:
-            if key not in self.resident:
+            steps = self.runs.get(key)
+            if steps is None:
                 missing += tokens
-                prefill += tokens * (costs.prefill_token + costs.kv_token * (position + tokens / 2))
+                prefill += tokens * (costs.prefill_token + costs.attention * (position + tokens / 2))
+                steps = 0.0
+            if steps < output:
+                read += tokens * (output - steps)
             position += tokens
-        output = call.output_tokens
-        decode = output * (costs.decode_row + costs.kv_token * (position + output / 2))
-        return Demand(prefill, decode, output, missing + output, call.urgent)
+        decode = output * costs.decode_row + costs.kv_token * (read + output * output / 2)
+        return Demand(missing, prefill, decode, output, missing + output, call.urgent)
 
     def has_room(self, demand: Demand) -> bool:
         """Whether the KV of a further call fits beside what the engine has promised already."""
@@ -91,11 +102,12 @@ class EngineLoad:
 
     def finish_s(self, more: Demand = NOTHING) -> float:
         """Seconds until all of its calls have ended, `more` among them."""
-        tokens = more.output_tokens
-        steps = max(self.steps, tokens, (self.row_steps + tokens) / self.costs.max_batch)
+        costs, tokens = self.costs, more.output_tokens
+        steps = max(self.steps, tokens, (self.row_steps + tokens) / costs.max_batch)
         if self.kv_slots:
             steps = max(steps, (self.slot_steps + tokens * more.slots) / self.kv_slots)
-        return self.prefill_s + more.prefill_s + self.decode_s + more.decode_s + self.costs.step * steps
+        steps += (self.prefill_tokens + more.prefill_tokens) / costs.max_step_tokens
+        return self.prefill_s + more.prefill_s + self.decode_s + more.decode_s + costs.step * steps
 
     def urgent_finish_s(self, more: Demand = NOTHING) -> float:
         """Seconds until its urgent calls have ended, `more` added: what the others compute makes their steps longer."""
@@ -110,24 +122,35 @@ class EngineLoad:
         row_s = (self.decode_s + more.decode_s) / row_steps if row_steps else 0.0
         rows = min(self.calls + (1 if more is not NOTHING else 0), costs.max_batch)
         turns = max(1.0, urgent / costs.max_batch)
-        others = min(self.prefill_s + more.prefill_s - prefill, steps * PROMPT_TOKENS_OF_STEP * costs.prefill_token)
+        chunk_s = costs.max_step_tokens * costs.prefill_token
+        others = min(self.prefill_s + more.prefill_s - prefill, steps * chunk_s)
         return prefill + others + steps * turns * (costs.step + rows * row_s)
 
     def add(self, call: WaitingCall) -> Demand:
         """Give the engine `call`: its prompt is going to be resident. Returns what `remove` takes."""
         demand = self.demand(call)
-        self.change(demand, 1)
-        self.resident.update(key for key, _ in call.prompt)
+        for key, _ in call.prompt:
+            self.runs[key] = max(self.runs.get(key, 0.0), call.output_tokens)
+        self._change(demand, 1)
+        self.steps = max(self.steps, demand.output_tokens)
+        if demand.urgent:
+            self.urgent_steps = max(self.urgent_steps, demand.output_tokens)
         return demand
 
     def remove(self, demand: Demand) -> None:
-        """A call has ended. What is resident is the caller's to keep up to date."""
-        self.change(demand, -1)
+        """A call has ended. `runs` is its owner's to keep: what is read no more, and what is dropped."""
+        self._change(demand, -1)
+        self.steps = min(self.steps, self.row_steps)  # which call was the longest is not kept
+        if not self.urgent_calls:
+            self.urgent_prefill_s = self.urgent_steps = 0.0
+        if not self.calls:  # what additions and subtractions leave behind
+            self.held_tokens = self.prefill_tokens = self.prefill_s = self.decode_s = 0.0
+            self.steps = self.row_steps = self.slot_steps = 0.0
 
-    def change(self, demand: Demand, sign: int) -> None:
-        """Add (1) or subtract (-1) a demand."""
+    def _change(self, demand: Demand, sign: int) -> None:
         self.calls += sign
         self.held_tokens += sign * demand.slots
+        self.prefill_tokens += sign * demand.prefill_tokens
         self.prefill_s += sign * demand.prefill_s
         self.decode_s += sign * demand.decode_s
         self.row_steps += sign * demand.output_tokens
@@ -135,14 +158,18 @@ class EngineLoad:
         if demand.urgent:
             self.urgent_calls += sign
             self.urgent_prefill_s += sign * demand.prefill_s
-        if sign > 0:
-            self.steps = max(self.steps, demand.output_tokens)
-            if demand.urgent:
-                self.urgent_steps = max(self.urgent_steps, demand.output_tokens)
-            return
-        if not self.urgent_calls:
-            self.urgent_prefill_s = self.urgent_steps = 0.0
-        self.steps = min(self.steps, self.row_steps)  # which call was the longest is not kept
-        if not self.calls:
-            self.held_tokens = self.prefill_s = self.decode_s = 0.0
-            self.steps = self.row_steps = self.slot_steps = 0.0
+
+
+class _Layer(dict[Hashable, float]):
+    """A mapping over another one, which it leaves as it is. Only `get` and setting are layered."""
+
+    __slots__ = ("below",)
+
+    def __init__(self, below: MutableMapping[Hashable, float]) -> None:
+        super().__init__()
+        self.below = below
+
+    def get(self, key: Hashable, default: float | None = None) -> float | None:  # type: ignore[override]
+        """The value in the nearest layer."""
+        found = dict.get(self, key)
+        return self.below.get(key, default) if found is None else found

@@ -160,8 +160,10 @@ def _rounded(seconds: float) -> float:
 
 def _plans(calls: Sequence[WaitingCall], loads: Sequence[EngineLoad]) -> Iterator[_Plan]:
     """Ways to share out calls of one urgency, over every number of idle engines that all are alike."""
-    idle = [number for number, load in enumerate(loads) if not load.calls and not load.resident]
-    busy = [number for number, load in enumerate(loads) if load.calls or load.resident]
+    heads = {call.prompt[0][0] for call in calls if call.prompt}
+    busy = [number for number, load in enumerate(loads)
+            if load.calls or any(load.runs.get(head) is not None for head in heads)]
+    idle = sorted(set(range(len(loads))).difference(busy))
     sizes = range(1 if not busy else 0, min(len(idle), len(calls)) + 1)
     if len(calls) == 1 or len(calls) * len(loads) > MOST_PAIRS:
         sizes = sizes[-1:]
