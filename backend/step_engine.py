@@ -16,6 +16,7 @@ from functools import partial
 import numpy as np
 
 from ..ir.target import Tokenizer
+from ..passes.cost_model import CostModel
 from .context_table import ContextTable
 from .context_tree import ContextTree
 from .engine import ROOT, Callbacks, EngineError, EngineEvent, EngineStats, FillHint, Priority, SamplingOptions
@@ -57,10 +58,12 @@ class StepEngine:
         self.max_step_tokens = max_step_tokens
         self.max_batch = max_batch
         self.costs: CostModel | None = None
+        """What its steps cost as measured; None as long as nobody has set it."""
         self.context_length = runner.context_length
         self._runner = runner
         self._stats = EngineStats(kernels=runner.kernels)
         allocator = PageAllocator(kv_slots, page_size)
+        self.kv_slots = allocator.capacity
         runner.allocate(allocator.capacity + max_batch)
         self._tree = ContextTree(allocator, tokenizer.bos_id, share=prefix_cache)
         self._scheduler = Scheduler(
@@ -68,7 +71,7 @@ class StepEngine:
         )
         self._table = ContextTable(
             self._tree, self._scheduler, tokenizer, self._stats, vocabulary_size=runner.vocabulary_size,
-            context_length=runner.context_length, speculative_fills=speculative_fills, trace=trace,
+            context_length=runner.context_length, speculative_fills=speculative_fills, trace=trace, now=self.now,
         )
         self._trace = trace
         self._lock = threading.RLock()  # the tree, the table and the counters
@@ -78,6 +81,14 @@ class StepEngine:
         self._closing = False
         self._wake = threading.Condition()  # the queue and the flags above
         self._thread = threading.Thread(target=self._work, name=f"engine-{name}", daemon=True)
+        self._start()
+
+    def now(self) -> float:
+        """The time of events, in seconds of `time.perf_counter`."""
+        return time.perf_counter()
+
+    def _start(self) -> None:
+        """Begin to take calls."""
         self._thread.start()
 
     # ---- calls ----
@@ -86,7 +97,7 @@ class StepEngine:
              hint: FillHint = FillHint()) -> None:
         """See `engine.Engine`. Raises ValueError for identifiers that are in use or unknown."""
         tokens = np.array(token_ids, dtype=np.int64)
-        self._submit(FillCall(context_id, parent_context_id, tokens, label, time.perf_counter(), hint))
+        self._submit(FillCall(context_id, parent_context_id, tokens, label, self.now(), hint))
 
     def generate(
         self,
@@ -99,7 +110,7 @@ class StepEngine:
         label: str = "",
     ) -> None:
         """See `engine.Engine`. Raises ValueError for identifiers that are in use or unknown."""
-        call = GenerateCall(context_id, parent_context_id, sampling, callbacks, priority, label, time.perf_counter())
+        call = GenerateCall(context_id, parent_context_id, sampling, callbacks, priority, label, self.now())
         self._submit(call)
 
     def abort(self, context_id: int) -> None:
@@ -183,21 +194,27 @@ class StepEngine:
                 calls: list[QueuedCall] = []
                 if closing or not self._holds:
                     calls, self._queue = self._queue, []
-            with self._lock:
-                try:
-                    for call in calls:
-                        self._table.apply(call)
-                    idle = closing or not self._step()
-                    if closing:
-                        self._table.fail_all(EngineError(f"engine {self.name} was closed"))
-                except Exception as error:  # a bug in the engine: nobody may wait for it for ever
-                    self._table.fail_all(EngineError(f"engine {self.name} broke down: {error!r}"))
-                    closing = self._break_down(error)
-                reports, self._table.reports = self._table.reports, []
+            idle, closing, reports = self._turn(calls, closing)
             for report in reports:
                 self._deliver(report)
             if closing:
                 return
+
+    def _turn(self, calls: list[QueuedCall], closing: bool) -> tuple[bool, bool, list[Callable[[], None]]]:
+        """Apply `calls` and run a step: whether there was none to run, whether the engine ends, what to report."""
+        with self._lock:
+            idle = True
+            try:
+                for call in calls:
+                    self._table.apply(call)
+                idle = closing or not self._step()
+                if closing:
+                    self._table.fail_all(EngineError(f"engine {self.name} was closed"))
+            except Exception as error:  # a bug in the engine: nobody may wait for it for ever
+                self._table.fail_all(EngineError(f"engine {self.name} broke down: {error!r}"))
+                closing = self._break_down(error)
+            reports, self._table.reports = self._table.reports, []
+        return idle, closing, reports
 
     def _break_down(self, error: Exception) -> bool:
         with self._wake:
@@ -221,7 +238,7 @@ class StepEngine:
         plan = self._scheduler.plan()
         if not plan.works:
             return False
-        start = time.perf_counter()
+        start = self.now()
         try:
             batch = build_batch(plan.works)
             logits = self._runner.run(batch)
@@ -256,7 +273,7 @@ class StepEngine:
                 "kv_tokens": self._tree.live_tokens,
                 "free_pages": self._tree.allocator.free_pages,
             }
-            event = EngineEvent("step", f"step {stats.engine_steps}", start, time.perf_counter(), arguments)
+            event = EngineEvent("step", f"step {stats.engine_steps}", start, self.now(), arguments)
             self._table.events.append(event)
         self._table.after_step()
 

@@ -60,5 +60,11 @@ class EnginePool:
 
 def target_of_engines(choice: ModelChoice, engines: dict[str, Engine]) -> Target:
     """What passes may know of the engines that a program is about to run on."""
-    models = {alias: ModelTarget(engine.tokenizer, engine.context_length) for alias, engine in engines.items()}
-    return Target(models, choice.engine)
+    return Target({alias: _target(engine) for alias, engine in engines.items()}, choice.engine)
+
+
+def _target(engine: Engine) -> ModelTarget:
+    """Engines need not say what their memory, their steps and the costs of these are."""
+    return ModelTarget(engine.tokenizer, engine.context_length, getattr(engine, "kv_slots", None),
+                       getattr(engine, "max_batch", None), getattr(engine, "max_step_tokens", None),
+                       getattr(engine, "costs", None))

@@ -68,14 +68,15 @@ class StepCosts(Protocol):
 class ModelTarget:
     """One model: its tokenizer (None when only checking), its context length in tokens, and its engine's limits.
 
-    `kv_slots`: tokens that the engine's KV memory holds; `max_batch`: rows of one step; `costs`: what a step costs.
-    None where it is not known.
+    `kv_slots`: tokens that the engine's KV memory holds; `max_batch`, `max_step_tokens`: rows and tokens of one step;
+    `costs`: what a step costs. None where it is not known.
     """
 
     tokenizer: Tokenizer | None = None
     context_length: int | None = None
     kv_slots: int | None = None
     max_batch: int | None = None
+    max_step_tokens: int | None = None
     costs: StepCosts | None = None
 
 

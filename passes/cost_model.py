@@ -9,29 +9,49 @@ from ..ir.target import Target
 
 @dataclass(frozen=True)
 class CostModel:
-    """Seconds of one step: `step + prefill_token · prompt tokens + decode_row · rows + kv_token · KV tokens read`.
+    """Seconds of one step: a sum over what the step computes and reads. The defaults are the embedded model's.
 
-    `max_batch`: rows of one step; more calls take turns. The defaults are those of the embedded model on one CPU
-    core, fitted over eleven loads (1 to 32 rows, prompts of 8 to 1,024 tokens), which they meet within 40 %.
+    They were fitted on two CPU cores over the loads of `semc profile`, which they meet within 6 % (median); `semc
+    profile` fits those of the machine at hand.
     """
 
-    step: float = 4.9e-3
-    prefill_token: float = 1.3e-4
-    decode_row: float = 4.5e-4
-    kv_token: float = 3.3e-6
+    step: float = 1.85e-3
+    """A step by itself, of one row."""
+    batch: float = 2.1e-3
+    """More, for a step of several tokens: products of matrices instead of vectors, several contexts to attend to."""
+    prefill_token: float = 6.2e-5
+    """A prompt token."""
+    decode_row: float = 1.5e-4
+    """A row that decodes: its token, and everything that the engine does for it between steps."""
+    kv_token: float = 8.0e-7
+    """A KV token that decoding rows read. A run that rows of one step share is read once."""
+    attention: float = 4.7e-8
+    """A pair of a prompt token and a KV token that it attends to."""
+    call: float = 4.7e-4
+    """A call by itself, beside its steps: options, prompts and results on their way through the executor."""
     max_batch: int = 256
+    """Rows of one step; more calls take turns."""
+    max_step_tokens: int = 512
+    """Tokens of one step; longer prompts take several."""
 
-    def seconds(self, steps: float, prefilled: float, decoded: float, read: float) -> float:
-        """Seconds of `steps` steps that compute and read so many tokens in all."""
-        return self.step * steps + self.prefill_token * prefilled + self.decode_row * decoded + self.kv_token * read
+    def seconds(self, steps: float, prefilled: float, decoded: float, read: float, attended: float = 0.0,
+                calls: float = 0.0) -> float:
+        """Seconds of `steps` steps that compute and read so many tokens in all, for so many calls.
 
-    def step_seconds(self, prefill_tokens: float, decode_rows: float, kv_read: float) -> float:
-        """Seconds of one step; `kv_read`: KV tokens that its rows and its prompt tokens attend to, summed."""
-        return self.seconds(1, prefill_tokens, decode_rows, kv_read)
+        As many of the steps as can have several tokens are taken to have them.
+        """
+        several = min(steps, max(0.0, prefilled + decoded - steps))
+        return (self.step * steps + self.batch * several + self.prefill_token * prefilled + self.decode_row * decoded
+                + self.kv_token * read + self.attention * attended + self.call * calls)
+
+    def step_seconds(self, prefill_tokens: float, decode_rows: float, kv_read: float, attended: float = 0.0) -> float:
+        """Seconds of one step; `kv_read`, `attended`: see `kv_token`, `attention`."""
+        return self.seconds(1, prefill_tokens, decode_rows, kv_read, attended)
 
 
-REFERENCE = CostModel(step=3.6e-5, prefill_token=1.7e-6, decode_row=5.3e-5, kv_token=7.5e-8)
-"""The reference engine on one CPU core, fitted over the same loads, which it meets within 25 %."""
+REFERENCE = CostModel(step=3.9e-5, batch=7.7e-5, prefill_token=1.5e-6, decode_row=4.8e-5, kv_token=6.2e-9, attention=0.0,
+                      call=2.4e-4, max_step_tokens=2048)
+"""The reference engine on one CPU core, fitted over the same loads, which it meets within 13 % (median)."""
 
 
 def default_cost_model(engine: str) -> CostModel:
@@ -43,4 +63,10 @@ def cost_model_of(target: Target, alias: str = "") -> CostModel:
     """The cost model of the engine that runs the model `alias`: the measured one, or its engine's default."""
     model = target.model(alias)
     costs = model.costs if isinstance(model.costs, CostModel) else default_cost_model(target.engine)
-    return costs if model.max_batch is None else replace(costs, max_batch=model.max_batch)
+    return limited(costs, model.max_batch, model.max_step_tokens)
+
+
+def limited(costs: CostModel, max_batch: int | None, max_step_tokens: int | None) -> CostModel:
+    """`costs` with an engine's limits, where these are known."""
+    return replace(costs, max_batch=max_batch or costs.max_batch,
+                   max_step_tokens=max_step_tokens or costs.max_step_tokens)
