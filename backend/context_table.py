@@ -55,6 +55,7 @@ class ContextTable:
         context_length: int,
         speculative_fills: bool,
         trace: bool,
+        now: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._tree = tree
         self._scheduler = scheduler
@@ -64,6 +65,7 @@ class ContextTable:
         self._context_length = context_length
         self._speculative_fills = speculative_fills
         self._trace = trace
+        self._now = now
         self._bos = tree.root.end
         self._arrivals = count()
         self._groups: dict[str, tuple[int, int]] = {}
@@ -203,7 +205,7 @@ class ContextTable:
         if context is None:
             return
         if context.first_token is None:
-            context.first_token = time.perf_counter()
+            context.first_token = self._now()
         before = call.decoder.sampled
         call.decoder.advance(logits)
         self._stats.generated_tokens += call.decoder.sampled - before
@@ -315,7 +317,7 @@ class ContextTable:
             "computed": computed,
         }
         name = call.label or f"fill {call.context_id}"
-        self.events.append(EngineEvent("fill", name, call.time, time.perf_counter(), arguments))
+        self.events.append(EngineEvent("fill", name, call.time, self._now(), arguments))
 
     def _record_generate(self, context: Context, request: GenerateCall, call: Call, output: Generation | None) -> None:
         if not self._trace:
@@ -332,4 +334,4 @@ class ContextTable:
             "objective": request.priority.objective,
         }
         name = request.label or f"generate {request.context_id}"
-        self.events.append(EngineEvent("generate", name, request.time, time.perf_counter(), arguments))
+        self.events.append(EngineEvent("generate", name, request.time, self._now(), arguments))
