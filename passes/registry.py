@@ -19,6 +19,7 @@ PASSES = {
     "bound-lengths": "bound_lengths:BoundLengths",
     "tokenize": "tokenize:Tokenize",
     "lower-engine": "lower_engine:LowerEngine",
+    "plan-prefill": "plan_prefill:PlanPrefill",
     "free-contexts": "free_contexts:FreeContexts",
 }
 """Module and class of each pass."""

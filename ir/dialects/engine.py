@@ -69,7 +69,12 @@ DEFINITIONS = (
          AttributeDefinition("spaced", "ints", "which pieces have one space before the value"),
          AttributeDefinition("roles", "words",
                              "roles that its scaffolds begin, where a later role is known in the run only"),
-         AttributeDefinition("shared", "int", "number of contexts that continue this one", merge=False)),
+         AttributeDefinition("shared", "int", "number of contexts that continue this one", merge=False),
+         AttributeDefinition("early", "int", "generates before its use from which on spare tokens compute it",
+                             merge=False),
+         AttributeDefinition("uses", "ints", "generates from the region's beginning to each use of the context",
+                             merge=False),
+         AttributeDefinition("stream", "int", "piece that is filled while its generate runs", merge=False)),
         check=_fill),
     OpDefinition(
         "engine.generate", "Decodes an output; gives its value and the context that holds it.",
