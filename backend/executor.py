@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,7 +15,7 @@ from ..ir.diagnostics import Diagnostic, InputError
 from ..ir.reading import ValueMismatch, from_json
 from ..ir.types import EFFECT
 from ..ir.values import Failure, RuntimeValue, constant_value
-from .engine import Engine
+from .engine import Engine, EngineStats
 from .events import RunEvent
 from .failures import FailureKind
 from .host_import import search_directories
@@ -99,15 +98,25 @@ class RunHandle:
 
     def run(self) -> RunResult:
         """Run in the calling thread."""
-        began = time.perf_counter()
-        run = self._run
+        run = self.inner
         before = [binding.engine.stats() for binding in run.bindings]
+        began = run.now()
         with search_directories(run.hosts.directories):
             run.execute()
+        return self.measured(before, run.now() - began)
+
+    @property
+    def inner(self) -> Run:
+        """The run itself, for whoever drives several runs in one time."""
+        return self._run
+
+    def measured(self, before: Sequence[EngineStats], seconds: float) -> RunResult:
+        """The result of the run, which has ended; `before`: what its engines had counted when it began."""
+        run = self._run
         stats = RunStats(calls=run.started_calls, host_calls=run.started_hosts)
         for binding, earlier in zip(run.bindings, before, strict=True):
             stats.add_engine(earlier, binding.engine.stats())
-        stats.makespan_s = time.perf_counter() - began
+        stats.makespan_s = seconds
         forecast = run.plan.forecast()
         stats.predicted_peak_kv_tokens = forecast.peak_kv_tokens
         stats.predicted_makespan_s = forecast.makespan_s
@@ -199,10 +208,11 @@ def check_executable(module: Module, engines: Mapping[str, Engine]) -> None:
             raise InputError.of(NO_ENGINE, f"there is no engine for the model `{alias or 'default'}`")
 
 
-def prepare_arguments(program: Op, arguments: Mapping[str, RuntimeValue]) -> list[Any]:
+def prepare_arguments(program: Op, arguments: Mapping[str, RuntimeValue], *, partial: bool = False) -> list[Any]:
     """The program's parameters in order: arguments checked and copied, defaults, and the first effect.
 
-    Raises InputError with a diagnostic for every unknown, missing or wrong argument.
+    `partial`: what has neither argument nor default is left out. Raises InputError with a diagnostic for every
+    unknown, missing or wrong argument.
     """
     parameters = [p for p in program.regions[0].parameters if p.type != EFFECT]
     defaults = program.attributes.get("defaults")
@@ -220,7 +230,7 @@ def prepare_arguments(program: Op, arguments: Mapping[str, RuntimeValue]) -> lis
                 problems.append(Diagnostic(WRONG_ARGUMENT, f"the argument `{parameter.name}` is wrong: {error}"))
         elif parameter.name in table:
             values.append(constant_value(table[parameter.name], parameter.type))
-        else:
+        elif not partial:
             problems.append(Diagnostic(
                 WRONG_ARGUMENT, f"`{program.symbol}` needs the argument `{parameter.name}`, of type {parameter.type}",
                 fix=f"--arg {parameter.name}=…"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -156,7 +155,7 @@ class Call:
         self.parent_identifier = parent.identifier
         self.context: Context | None = extended(self.binding, parent, (), roles=parent.roles)
         self.identifier = self.context.identifier
-        self.started = time.perf_counter()
+        self.started = request.task.run.now()
         self.place = request.task.instance.place
 
     @property

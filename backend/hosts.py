@@ -86,6 +86,11 @@ class Hosts:
         """Directories of the files that declare hosts."""
         return [f.directory for f in self.functions.values() if f.directory is not None]
 
+    @property
+    def working(self) -> bool:
+        """Whether some function is being executed now."""
+        return any(call.working for call in self.calls)
+
     def call(self, task: OpTask, arguments: list[Any]) -> None:
         """Run a host call, or share the answer of an equal call of a pure host."""
         host = self.functions[task.op.symbol]
@@ -125,7 +130,10 @@ class HostCall:
         """The attempt that is under way; what an earlier one still reports is ignored."""
         self.job: Job | None = None
         self.cancel_coroutine: Callable[[], None] | None = None
-        self.started = time.perf_counter()
+        self.working = False
+        """Whether the function is being executed; a retry may be waited for instead."""
+        self._attempt_began = 0.0
+        self.started = hosts.run.now()
         hosts.run.outstanding += 1
 
     @property
@@ -137,17 +145,19 @@ class HostCall:
         """Begin the next attempt in a worker thread."""
         self.attempts += 1
         self.current = number = self.attempts
+        self.working = True
         self.job = self.hosts.pool.submit(lambda: self._work(number))
 
     def _work(self, number: int) -> None:
         """Call the function; runs in a worker thread."""
         run, host = self.hosts.run, self.host
+        self._attempt_began = time.perf_counter()
         if host.timeout is not None:
-            run.report(self, self._begun, (number, time.monotonic() + host.timeout))
+            run.report(self, self._begun, (number, time.perf_counter() + host.timeout))
         try:
             function = host.load()
         except HostImportError as error:
-            run.report(self, self._failed, (number, str(error), FailureKind.HOST, False))
+            self._report(self._failed, (number, str(error), FailureKind.HOST, False))
             return
         try:
             copies = [to_json(v, t) for v, t in zip(self.arguments, host.parameters, strict=True)]
@@ -157,9 +167,25 @@ class HostCall:
                 return
             value = host.convert(result)
         except BaseException as error:
-            run.report(self, self._failed, (number, *self._describe(error), True))
+            self._report(self._failed, (number, *self._describe(error), True))
         else:
-            run.report(self, self._succeeded, (number, value))
+            self._report(self._succeeded, (number, value))
+
+    def _report(self, function: Callable[[Any], None], payload: Any) -> None:
+        """Have the run's thread call `function(payload)`, when the attempt has taken its time in the run's."""
+        self.hosts.run.report(self, self._worked, (function, payload, time.perf_counter() - self._attempt_began))
+
+    def _worked(self, report: tuple[Callable[[Any], None], Any, float]) -> None:
+        function, payload, seconds = report
+        if payload[0] != self.current:
+            return
+        self.working = False
+        clock = self.hosts.run.clock
+        if clock is None:
+            function(payload)
+        else:
+            spent = seconds if clock.host_seconds is None else clock.host_seconds
+            self.hosts.run.after(spent, self, function, payload)
 
     def _describe(self, error: BaseException) -> tuple[str, FailureKind]:
         if isinstance(error, ValueMismatch):
@@ -180,16 +206,15 @@ class HostCall:
             awaitable.close()
 
     async def _await(self, number: int, awaitable: Any) -> None:
-        run = self.hosts.run
         try:
             value = self.host.convert(await awaitable)
         except BaseException as error:
-            run.report(self, self._failed, (number, *self._describe(error), True))
+            self._report(self._failed, (number, *self._describe(error), True))
         else:
-            run.report(self, self._succeeded, (number, value))
+            self._report(self._succeeded, (number, value))
 
     def _timed_out(self, number: int) -> None:
-        if number == self.current:
+        if number == self.current and self.working:
             self._stop_attempt()
             message = f"the host function `{self.host.name}` did not answer within {self.host.timeout:g} s"
             self._failed((number, message, FailureKind.TIMEOUT, True))
@@ -200,6 +225,7 @@ class HostCall:
         if self.cancel_coroutine is not None:
             self.cancel_coroutine()
         self.job = self.cancel_coroutine = None
+        self.working = False
 
     def abandon(self) -> None:
         """Nobody waits for the call any more."""
@@ -220,7 +246,7 @@ class HostCall:
         self.current = None
         if again and self.attempts <= self.host.retries:
             delay = min(FIRST_DELAY * 2 ** (number - 1), LONGEST_DELAY)
-            self.hosts.run.at(time.monotonic() + delay, self, self._retry, None)
+            self.hosts.run.after(delay, self, self._retry, None)
             return
         if number > 1:
             message += f" (attempt {number} of {number})"
@@ -233,6 +259,7 @@ class HostCall:
     def _end(self, give: Callable[[OpTask], None], error: str | None) -> None:
         hosts = self.hosts
         self.current = None
+        self.working = False
         hosts.calls.discard(self)
         hosts.run.outstanding -= 1
         if self.key is not None:

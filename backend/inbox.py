@@ -69,13 +69,13 @@ class Inbox:
                 self._unresponsive = True
 
     def put_at(self, deadline: float, report: Report) -> None:
-        """Add a report at a time of `time.monotonic`."""
+        """Add a report at a time of `time.perf_counter`."""
         heapq.heappush(self._timers, (deadline, next(self._numbers), report))
 
     def take(self, deadline: float | None) -> list[Report]:
         """Everything that is there or due; waits for the first, no longer than until `deadline`."""
         times = [t for t in (deadline, self._timers[0][0] if self._timers else None) if t is not None]
-        wait = max(0.0, min(times) - time.monotonic()) if times else None
+        wait = max(0.0, min(times) - time.perf_counter()) if times else None
         reports: list[Report] = []
         try:
             reports.append(self._queue.get(timeout=wait) if wait is None or wait > 0 else self._queue.get_nowait())
@@ -84,7 +84,7 @@ class Inbox:
         except Empty:
             pass
         self._taken += len(reports)
-        now = time.monotonic()
+        now = time.perf_counter()
         while self._timers and self._timers[0][0] <= now:
             reports.append(heapq.heappop(self._timers)[2])
         return reports

@@ -6,16 +6,18 @@ import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 from ..ir.core import Module, Op
 from ..ir.values import Failure
-from ..passes.cost_model import default_cost_model
+from ..passes.cost_model import CostModel
 from .cells import NotReady, Task, force
+from .clock import real_time, virtual_clock
 from .contexts import EngineBinding
 from .engine import Engine, Generation
+from .engine_costs import costs_of
 from .events import CallEnded, CallStarted, OutputReady, RunEvent, TextReleased
 from .failures import FailureKind, failure_at
 from .generation import Call, CallRecord
@@ -60,11 +62,12 @@ class Run:
         by_engine = {id(engine): EngineBinding(engine, record_calls) for engine in engines.values()}
         self._aliases = {alias: by_engine[id(engine)] for alias, engine in engines.items()}
         self.bindings = list(by_engine.values())
+        self.clock = virtual_clock([binding.engine for binding in self.bindings])
         self.layouts = Layouts(program)
         default = self._aliases.get("") or next(iter(self.bindings), None)
         self.pure = PureEvaluator(self.layouts, default.engine.tokenizer if default else None, self.stopped)
         self.hosts = Hosts(self, module, host_directory)
-        self.plan = RunPlan(program, default_cost_model(default.engine.name if default else ""))
+        self.plan = RunPlan(program, costs_of(default.engine) if default else CostModel())
         self.outstanding = 0
         self.calls: set[Call] = set()
         self.started_calls = 0
@@ -85,28 +88,45 @@ class Run:
 
     def execute(self) -> None:
         """Run to the end. Failures of the program are values; KeyboardInterrupt is raised after everything stopped."""
+        with self.going():
+            while not self.turn():
+                self._take_reports()
+
+    @contextmanager
+    def going(self) -> Iterator[None]:
+        """A run that has begun; everything is stopped where the block is left early."""
         self.inbox.own()
-        self._began = time.monotonic()
+        self._began = self.now()
+        if self.trace is not None:
+            self.trace.began = self._began
         if self.timeout is not None:
             self._deadline = self._began + self.timeout
         try:
             self._begin()
-            while not self._complete():
-                self._drain()
-                self._settle()
-                if self._complete():
-                    break
-                self._check_end()
-                if self.stop_reason is not None:
-                    self._give_up()
-                    break
-                self._take_reports()
+            yield
         except BaseException as error:
             self.stop(f"the run was interrupted by {type(error).__name__}", FailureKind.CANCELLED)
             self._give_up()
             raise
         finally:
             self._close()
+
+    def now(self) -> float:
+        """The time of the run, in seconds; virtual where its engines are."""
+        return real_time() if self.clock is None else self.clock.now
+
+    def turn(self) -> bool:
+        """Execute what can be executed; whether the run has ended."""
+        if not self._complete():
+            self._drain()
+            self._settle()
+        if self._complete():
+            return True
+        self._check_end()
+        if self.stop_reason is not None:
+            self._give_up()
+            return True
+        return False
 
     def _begin(self) -> None:
         region = self.program.regions[0]
@@ -129,7 +149,7 @@ class Run:
                     hold: Callable[[], AbstractContextManager[None]] | None = getattr(binding.engine, "hold", None)
                     if hold is not None:
                         holds.enter_context(hold())
-                self._execute_until(time.monotonic() + HOLD_SECONDS)
+                self._execute_until(time.perf_counter() + HOLD_SECONDS)
 
     def _execute_until(self, end: float) -> None:
         while self.queue:
@@ -143,7 +163,7 @@ class Run:
                     self._broke(getattr(task, "op", None), error)
                     return
             self._free_released()
-            if self.stopped() or time.monotonic() > end:
+            if self.stopped() or time.perf_counter() > end:
                 return
 
     def _free_released(self) -> None:
@@ -158,8 +178,7 @@ class Run:
 
     def _check_end(self) -> None:
         """Notice that the time is over, or that nothing can ever happen again."""
-        now = time.monotonic()
-        if self._deadline is not None and now >= self._deadline:
+        if self._deadline is not None and self.now() >= self._deadline:
             self.stop(f"the run did not end within {self.timeout:g} s", FailureKind.TIMEOUT)
         elif self.outstanding == 0 and not self.queue and self.inbox.is_empty and self.stop_reason is None:
             waiting = sorted({f"{op.name} at {op.location}" for op in self._waiting_ops()})
@@ -170,8 +189,19 @@ class Run:
         return [layout.op for instance in self._instances for layout in instance.unfinished()]
 
     def _take_reports(self) -> None:
-        """Wait for reports and timers, and do what they ask for."""
-        for report in self.inbox.take(self._deadline):
+        """Wait for reports and do what they ask for. Virtual time goes on until there are some, but for hosts."""
+        while self.clock is not None and self.inbox.is_empty and not self.hosts.working:
+            if (self._deadline is not None and self.now() >= self._deadline) or not self.clock.advance():
+                break
+        self.answer()
+
+    def answer(self) -> None:
+        """Wait for reports and timers where time passes by itself or a host is at work; do what they ask for."""
+        if self.clock is not None and not self.hosts.working:
+            reports = self.inbox.take(real_time())
+        else:
+            reports = self.inbox.take(self._deadline if self.clock is None else None)
+        for report in reports:
             try:
                 report.function(report.payload)
             except Exception as error:
@@ -181,7 +211,7 @@ class Run:
 
     def stopped(self) -> bool:
         """Whether the run is to end early."""
-        return self.stop_reason is not None or (self._deadline is not None and time.monotonic() >= self._deadline)
+        return self.stop_reason is not None or (self._deadline is not None and self.now() >= self._deadline)
 
     def stop(self, message: str, kind: FailureKind, op: Op | None = None) -> None:
         """End the run early; outputs that are not there yet fail with `message`. Any thread may call this."""
@@ -203,8 +233,8 @@ class Run:
         self.hosts.close()
         for call in self.calls:
             call.binding.engine.abort(call.identifier)
-        deadline = time.monotonic() + STOP_SECONDS
-        while self.calls and time.monotonic() < deadline:
+        deadline = time.perf_counter() + STOP_SECONDS
+        while self.calls and time.perf_counter() < deadline:
             self.calls.difference_update(r.source for r in self.inbox.take(deadline) if isinstance(r.source, Call))
             self._settle()
         for task in self._output_tasks:
@@ -251,8 +281,15 @@ class Run:
         return found
 
     def at(self, deadline: float, source: Source, function: Callable[[Any], None], payload: Any) -> None:
-        """Call `function(payload)` at a time of `time.monotonic`; `source` is for messages about defects."""
+        """Call `function(payload)` at a time of `time.perf_counter`; `source` is for messages about defects."""
         self.inbox.put_at(deadline, Report(source, function, payload))
+
+    def after(self, seconds: float, source: Source, function: Callable[[Any], None], payload: Any) -> None:
+        """Call `function(payload)` when so much of the run's time has passed."""
+        if self.clock is None:
+            self.at(real_time() + seconds, source, function, payload)
+        else:
+            self.clock.at(self.clock.now + seconds, lambda: self.inbox.put(Report(source, function, payload)))
 
     def report(self, source: Source | None, function: Callable[[Any], None], payload: Any) -> None:
         """Have the run's thread call `function(payload)`. Engines' threads wait until that has been answered."""
@@ -261,7 +298,7 @@ class Run:
     def deliver(self, number: int, value: Any) -> None:
         """An output is there: a plain value or a failure."""
         self.outputs[number] = value
-        self.seconds[number] = time.monotonic() - self._began
+        self.seconds[number] = self.now() - self._began
         names = output_names(self.program)
         if self.on_event is not None and number < len(names):
             error = RunError.of(value) if type(value) is Failure else None
@@ -305,4 +342,4 @@ class Run:
         """A host call has ended."""
         self.started_hosts += 1
         if self.trace is not None:
-            self.trace.host(call.op, call.started, time.perf_counter(), call.attempts, error)
+            self.trace.host(call.op, call.started, self.now(), call.attempts, error)

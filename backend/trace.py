@@ -22,7 +22,7 @@ PROGRAM = 1
 
 @dataclass(frozen=True)
 class Span:
-    """Something that took from `start` to `end`, in seconds of `time.perf_counter`. `kind` names its rows.
+    """Something that took from `start` to `end`, in seconds of the run's time. `kind` names its rows.
 
     `op`: the operation that it executed, where the program's own side recorded it.
     """
@@ -61,7 +61,8 @@ class TraceRecorder:
             arguments["failed"] = True
         else:
             arguments |= {"generated_tokens": len(result.sampled_ids), "finish_reason": result.finish_reason}
-        self._add("generate", str(attributes["output"]), call.started, time.perf_counter(), arguments, call.op)
+        self._add("generate", str(attributes["output"]), call.started, call.request.task.run.now(), arguments,
+                  call.op)
 
     def host(self, op: Op, start: float, end: float, attempts: int, error: str | None) -> None:
         """A host call has ended."""
