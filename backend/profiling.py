@@ -76,10 +76,12 @@ def profile_engine(engine: StepEngine, *, seconds: float = 15.0) -> Fit:
     bench = _Bench(engine)
     samples: list[Sample] = []
     end = time.perf_counter() + seconds
-    bench.run(Load(2, 32))  # what is made on first use
-    for load in loads(engine.max_step_tokens, engine.max_batch):
-        longest = load.prompt + DECODED_TOKENS + 1
-        if time.perf_counter() < end and load.slots <= engine.kv_slots and longest <= engine.context_length:
+    fitting = [load for load in loads(engine.max_step_tokens, engine.max_batch) if load.slots <= engine.kv_slots
+               and load.prompt + DECODED_TOKENS < engine.context_length]
+    for load in fitting[:4]:
+        bench.run(load)  # what is made on first use
+    for load in fitting:
+        if time.perf_counter() < end:
             samples += bench.measure(load, end)
     if not samples:
         raise InputError.of(NOT_MEASURED, "nothing could be measured: the engine's KV memory or context is too small")

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Self
 from ..ir.target import ModelTarget, Target, TokenizerError
 from . import messages
 from .models import ModelChoice, model_error
+from .profiles import stored_profile
 
 if TYPE_CHECKING:
     from ..backend.engine import Engine
+    from ..backend.step_engine import StepEngine
 
 
 class EnginePool:
@@ -38,6 +40,12 @@ class EnginePool:
         return found
 
     def _make(self, choice: ModelChoice, alias: str) -> Engine:
+        engine = self._load(choice, alias)
+        profile = stored_profile(choice.engine, choice.models[alias], choice.device)
+        engine.costs = profile.costs if profile is not None else None
+        return engine
+
+    def _load(self, choice: ModelChoice, alias: str) -> StepEngine:
         from ..backend.torch_engine.errors import ModelLoadError
 
         model = choice.models[alias]

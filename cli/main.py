@@ -26,15 +26,15 @@ DONE, FAILED, WRONG_INPUT, DEFECT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 70, 130, 
 SUMMARIES = {
     "run": "compile a program and run it",
     "check": "report what is wrong with source files; run nothing",
+    "explain": "say what the compiler knows of each call, and what each pass did",
     "compile": "print the intermediate representation of a program",
     "opt": "run passes over IR text",
     "test": "run the test blocks of source files",
     "fmt": "format source files in place",
     "passes": "list the passes and pipelines",
+    "profile": "measure the cost model of an engine",
 }
 PLANNED = {
-    "explain": "what the compiler knows of each call",
-    "profile": "measure the cost model of an engine",
     "serve": "programs and completions over HTTP",
     "bench": "benchmarks",
     "view": "a run or a compilation as a web page",
@@ -114,6 +114,8 @@ def load(name: str) -> Command:
             from .run import COMMAND
         case "check":
             from .check import COMMAND
+        case "explain":
+            from .explain import COMMAND
         case "compile":
             from .compile import COMMAND
         case "opt":
@@ -124,6 +126,8 @@ def load(name: str) -> Command:
             from .fmt import COMMAND
         case "passes":
             from .passes import COMMAND
+        case "profile":
+            from .profile import COMMAND
         case _ if name in PLANNED:
             raise InputError.of(NOT_BUILT, f"`semc {name}` ({PLANNED[name]}) is not built yet")
         case _:

@@ -98,7 +98,7 @@ def _models_of(op: Op, top: Op) -> list[str]:
 
 
 def target_of(choice: ModelChoice) -> Target:
-    """What passes may know: the tokenizer and context length of each model. Loads no weights.
+    """What passes may know: the tokenizer and context length of each model, and what was measured. Loads no weights.
 
     Raises InputError where a model cannot be had.
     """
@@ -107,14 +107,19 @@ def target_of(choice: ModelChoice) -> Target:
     from ..backend.tokenizer import load_tokenizer
     from ..backend.torch_engine.errors import ModelLoadError
     from ..backend.torch_engine.model_directory import model_directory
+    from .profiles import stored_profile
 
     targets: dict[str, ModelTarget] = {}
     for alias, model in choice.models.items():
         try:
             directory = embedded_tokenizer_directory() if model is None else model_directory(model)
-            targets[alias] = ModelTarget(load_tokenizer(directory), read_context_length(directory))
+            found = targets[alias] = ModelTarget(load_tokenizer(directory), read_context_length(directory))
         except (ModelLoadError, TokenizerError) as error:
             raise model_error(alias, error) from None
+        profile = stored_profile(choice.engine, model, choice.device)
+        if profile is not None:
+            found.kv_slots, found.costs = profile.kv_slots, profile.costs
+            found.max_batch, found.max_step_tokens = profile.costs.max_batch, profile.costs.max_step_tokens
     return Target(targets, choice.engine)
 
 

@@ -70,7 +70,8 @@ class Fit:
 def fit_cost_model(samples: Sequence[Sample]) -> Fit:
     """The model with the least squares of relative errors over `samples`; no parameter is negative.
 
-    All loads weigh the same, however many samples they have. Exact: with few parameters, least squares of every subset of them is tried. ValueError without samples.
+    All loads weigh the same, however many samples they have. Exact: with few parameters, least squares of every
+    subset of them is tried. ValueError without samples.
     """
     import numpy as np
 

@@ -49,8 +49,8 @@ class CostModel:
         return self.seconds(1, prefill_tokens, decode_rows, kv_read, attended)
 
 
-REFERENCE = CostModel(step=3.9e-5, batch=7.7e-5, prefill_token=1.5e-6, decode_row=4.8e-5, kv_token=6.2e-9, attention=0.0,
-                      call=2.4e-4, max_step_tokens=2048)
+REFERENCE = CostModel(step=3.9e-5, batch=7.7e-5, prefill_token=1.5e-6, decode_row=4.8e-5, kv_token=6.2e-9,
+                      attention=0.0, call=2.4e-4, max_step_tokens=2048)
 """The reference engine on one CPU core, fitted over the same loads, which it meets within 13 % (median)."""
 
 
