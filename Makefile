@@ -40,6 +40,6 @@ $(VENV)/test.stamp: pyproject.toml $(VENV)/run.stamp
 # mypy cannot see through an editable install; a tree of links named `semlang` shows it the package.
 build/typing/semlang/.stamp: Makefile
 	@mkdir -p $(@D)
-	@for part in __init__.py __main__.py py.typed backend cli frontend ir kernels passes; do \
+	@for part in __init__.py __main__.py py.typed backend cli frontend ir kernels passes report; do \
 		ln -sfn ../../../$$part $(@D)/$$part; done
 	@touch $@

@@ -20,24 +20,35 @@ if TYPE_CHECKING:
     from ..backend.results import RunResult
     from ..frontend.compile import CompiledUnit
 
-PLANNED_FLAGS = {"report": "a run as a web page", "journal": "resuming a killed run"}
+PLANNED_FLAGS = {"journal": "resuming a killed run"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
     parser.add_argument("file", metavar="FILE", help="source, or IR of any level in a FILE.sir; `-` is source on stdin")
     add_program(parser)
-    parser.add_argument("--arg", action="append", default=[], metavar="NAME=VALUE",
-                        help="a parameter: text as it is, other types as JSON; NAME=@FILE reads the value from a file")
-    parser.add_argument("--args", metavar="FILE.json", help="a JSON object with parameters")
+    add_arguments(parser)
     add_level(parser)
     add_models(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object: outputs, errors, stats")
+    add_run_options(parser)
+    parser.add_argument("--report", metavar="FILE.html", help="write a page that shows the program and the run")
+    for flag, what in PLANNED_FLAGS.items():
+        parser.add_argument(f"--{flag}", metavar="FILE", help=f"{what} (not built yet)")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--arg`, `--args`."""
+    parser.add_argument("--arg", action="append", default=[], metavar="NAME=VALUE",
+                        help="a parameter: text as it is, other types as JSON; NAME=@FILE reads the value from a file")
+    parser.add_argument("--args", metavar="FILE.json", help="a JSON object with parameters")
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """`--seed`, `--timeout`, `--trace`."""
     parser.add_argument("--seed", type=int, default=0, help="fixes what sampled outputs draw (default: 0)")
     parser.add_argument("--timeout", type=seconds, metavar="SECONDS", help="what is not done by then fails")
     parser.add_argument("--trace", metavar="FILE.json", help="write when each call ran, for chrome://tracing")
-    for flag, what in PLANNED_FLAGS.items():
-        parser.add_argument(f"--{flag}", metavar="FILE", help=f"{what} (not built yet)")
 
 
 def seconds(text: str) -> float:
