@@ -1,0 +1,386 @@
+// Attention over a context tree on a CPU. A work item is "these query rows x these runs of KV slots"; one loop over
+// items and KV heads computes partial results, which a second loop merges by log-sum-exp in a fixed order.
+//
+// KV pools are made of pages of 16 slots. A page of keys is [D][16] for float and [D/2][16][2] for bf16, a page of
+// values [16][V] and [8][V][2], so that both products are vector loads times broadcast numbers. All heads of a KV head
+// are rows of one tile, so each key is read once for all of them and for every sequence below it.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "vector.h"
+
+namespace {
+
+constexpr int PAGE = 16;
+constexpr int BLOCK = 16;          // pages whose scores are held at once; their K and V stay in the L2 cache
+constexpr int KEYS = BLOCK * PAGE;
+constexpr int TILE_ROWS = 8;       // rows of one register tile
+constexpr int MOST_ROWS = 64;      // rows of one item (tokens x heads of a KV head)
+constexpr int MOST_SIZE = 256;     // of a key or value
+constexpr float LOG2E = 1.44269504f;
+constexpr float NEVER = -std::numeric_limits<float>::infinity();
+
+// One item. Rows are tokens `rows[first_row ...]`; keys are those of `spans[first_span ...]`, each (page, from, to).
+struct Item {
+    int32_t first_row, row_count, first_span, span_count;
+    int32_t first_partial, masked, key_count, unused;
+};
+
+struct Span {
+    int32_t page, from, to;
+};
+
+// The keys that a row of a masked item sees: numbers [from, to) among the item's keys.
+struct Range {
+    int32_t from, to;
+};
+
+}  // namespace
+
+extern "C" struct Step {
+    const void* query;        // [tokens][heads][D]
+    const void* new_keys;     // [tokens][kv_heads][D]
+    const void* new_values;   // [tokens][kv_heads][V]
+    const int64_t* new_slots; // [tokens]
+    void* key_pool;
+    void* value_pool;
+    void* output;             // [tokens][heads][V]
+    float* partial_outputs;   // [partials][heads][V]
+    float* partial_sums;      // [partials][heads], base 2
+    const int32_t* items;
+    const int32_t* rows;
+    const int32_t* spans;
+    const int32_t* ranges;    // beside rows; read for masked items
+    const int32_t* merge_starts;  // [tokens + 1]
+    const int32_t* merge_partials;
+    const float* sinks;       // [heads] or null
+    int64_t query_stride, key_stride, value_stride;  // elements between tokens
+    int32_t tokens, item_count, heads, kv_heads, key_size, value_size, threads;
+    float scale, soft_cap;    // soft_cap 0 is none
+};
+
+namespace {
+
+template <class T> struct Layout;
+
+template <> struct Layout<float> {
+    static void write_key(float* page, int slot, const float* key, int size) {
+        for (int d = 0; d < size; d++) page[d * PAGE + slot] = key[d];
+    }
+    static void write_value(float* page, int slot, const float* value, int size) {
+        std::copy(value, value + size, page + long(slot) * size);
+    }
+    template <int ROWS, int PAGES>
+    static void scores(const float* const* query, const float* const* pages, int size, float (*out)[KEYS]) {
+        Floats sums[ROWS][PAGES] = {};
+        for (int d = 0; d < size; d++) {
+            Floats key[PAGES];
+            for (int g = 0; g < PAGES; g++) key[g] = load(pages[g] + d * PAGE);
+            for (int m = 0; m < ROWS; m++)
+                for (int g = 0; g < PAGES; g++) sums[m][g] += key[g] * query[m][d];
+        }
+        for (int m = 0; m < ROWS; m++)
+            for (int g = 0; g < PAGES; g++) store(out[m] + g * PAGE, sums[m][g]);
+    }
+    template <int ROWS, int VECTORS>
+    static void add_values(const float (*weights)[KEYS], const float* const* pages, int count, int size, int column,
+                           Floats (*sums)[2]) {
+        for (int g = 0; g < count; g++)
+            for (int k = 0; k < PAGE; k++) {
+                Floats value[VECTORS];
+                for (int v = 0; v < VECTORS; v++) value[v] = load(pages[g] + long(k) * size + column + v * LANES);
+                for (int m = 0; m < ROWS; m++)
+                    for (int v = 0; v < VECTORS; v++) sums[m][v] += value[v] * weights[m][g * PAGE + k];
+            }
+    }
+    static void clear_value(float* page, int slot, int size) { std::fill_n(page + long(slot) * size, size, 0.0f); }
+};
+
+template <> struct Layout<bf16> {
+    static void write_key(bf16* page, int slot, const bf16* key, int size) {
+        for (int d = 0; d < size / 2; d++) std::memcpy(page + (d * PAGE + slot) * 2, key + 2 * d, 4);
+    }
+    static void write_value(bf16* page, int slot, const bf16* value, int size) {
+        bf16* pair = page + long(slot / 2) * size * 2 + slot % 2;
+        for (int d = 0; d < size; d++) pair[2 * d] = value[d];
+    }
+    template <int ROWS, int PAGES>
+    static void scores(const bf16* const* query, const bf16* const* pages, int size, float (*out)[KEYS]) {
+        Floats sums[ROWS][PAGES] = {};
+        for (int d = 0; d < size / 2; d++) {
+            Ints key[PAGES];
+            for (int g = 0; g < PAGES; g++) key[g] = *reinterpret_cast<const Ints*>(pages[g] + d * PAGE * 2);
+            for (int m = 0; m < ROWS; m++)
+                for (int g = 0; g < PAGES; g++) sums[m][g] = dot_pairs(sums[m][g], key[g], query[m] + 2 * d);
+        }
+        for (int m = 0; m < ROWS; m++)
+            for (int g = 0; g < PAGES; g++) store(out[m] + g * PAGE, sums[m][g]);
+    }
+    template <int ROWS, int VECTORS>
+    static void add_values(const bf16 (*weights)[KEYS], const bf16* const* pages, int count, int size, int column,
+                           Floats (*sums)[2]) {
+        for (int g = 0; g < count; g++)
+            for (int k = 0; k < PAGE / 2; k++) {
+                Ints value[VECTORS];
+                for (int v = 0; v < VECTORS; v++)
+                    value[v] = *reinterpret_cast<const Ints*>(pages[g] + (long(k) * size + column + v * LANES) * 2);
+                for (int m = 0; m < ROWS; m++)
+                    for (int v = 0; v < VECTORS; v++)
+                        sums[m][v] = dot_pairs(sums[m][v], value[v], weights[m] + g * PAGE + 2 * k);
+            }
+    }
+    static void clear_value(bf16* page, int slot, int size) {
+        bf16* pair = page + long(slot / 2) * size * 2 + slot % 2;
+        for (int d = 0; d < size; d++) pair[2 * d] = 0;
+    }
+};
+
+// What one thread needs beside its stack.
+template <class T> struct Scratch {
+    alignas(64) float sums[MOST_ROWS][MOST_SIZE];
+    alignas(64) T pages[BLOCK][PAGE * MOST_SIZE];
+    float largest[MOST_ROWS], total[MOST_ROWS];
+};
+
+// The pages of up to KEYS keys of an item: where they are, which of their slots count, and the numbers of their keys.
+template <class T> struct Block {
+    const T* keys[BLOCK];
+    const T* values[BLOCK];
+    Span span[BLOCK];
+    int first_key[BLOCK];  // number of the key in slot 0 of the page, were it one
+    int count = 0;
+    bool partial = false;
+};
+
+template <class T> class Worker {
+  public:
+    Worker(const Step& step, Scratch<T>& scratch) : step_(step), scratch_(scratch) {}
+
+    void run(const Item& item, int kv_head) {
+        const int group = step_.heads / step_.kv_heads, rows = item.row_count * group;
+        for (int m = 0; m < rows; m++) {
+            const int token = step_.rows[item.first_row + m / group];
+            query_[m] = static_cast<const T*>(step_.query) + token * step_.query_stride +
+                        long(kv_head * group + m % group) * step_.key_size;
+            if (item.masked) {
+                const int32_t* range = step_.ranges + 2L * (item.first_row + m / group);
+                range_[m] = {range[0], range[1]};
+            } else {
+                range_[m] = {0, item.key_count};
+            }
+            scratch_.largest[m] = NEVER;
+            scratch_.total[m] = 0;
+            std::fill_n(scratch_.sums[m], step_.value_size, 0.0f);
+        }
+        int first_seen = item.key_count, last_seen = 0;
+        for (int m = 0; m < rows; m++) {
+            first_seen = std::min(first_seen, range_[m].from);
+            last_seen = std::max(last_seen, range_[m].to);
+        }
+        const Span* spans = reinterpret_cast<const Span*>(step_.spans) + item.first_span;
+        int key = 0;
+        for (int s = 0; s < item.span_count;) {
+            Block<T> block;
+            const int block_start = key;
+            for (; s < item.span_count && block.count < BLOCK; s++) {
+                const int length = spans[s].to - spans[s].from;
+                if (key < last_seen && key + length > first_seen) add_page(block, spans[s], key, kv_head);
+                key += length;
+            }
+            if (block.count) attend(block, rows, item.masked, block_start, key);
+        }
+        finish(item, kv_head, rows, group);
+    }
+
+  private:
+    void add_page(Block<T>& block, Span span, int key, int kv_head) {
+        const int g = block.count++;
+        const long page = long(span.page) * step_.kv_heads + kv_head;
+        block.keys[g] = static_cast<const T*>(step_.key_pool) + page * PAGE * step_.key_size;
+        block.values[g] = static_cast<const T*>(step_.value_pool) + page * PAGE * step_.value_size;
+        block.span[g] = span;
+        block.first_key[g] = key - span.from;
+        if (span.from == 0 && span.to == PAGE) return;
+        // A weight of zero does not hide a NaN that somebody left in another slot.
+        block.partial = true;
+        T* copy = scratch_.pages[g];
+        std::copy_n(block.values[g], long(PAGE) * step_.value_size, copy);
+        for (int slot = 0; slot < PAGE; slot++)
+            if (slot < span.from || slot >= span.to) Layout<T>::clear_value(copy, slot, step_.value_size);
+        block.values[g] = copy;
+    }
+
+    void attend(const Block<T>& block, int rows, bool masked, int from, int to) {
+        int m = 0;
+        for (; m + TILE_ROWS <= rows; m += TILE_ROWS) tile<TILE_ROWS>(block, m, masked, from, to);
+        switch (rows - m) {
+            case 7: tile<7>(block, m, masked, from, to); break;
+            case 6: tile<6>(block, m, masked, from, to); break;
+            case 5: tile<5>(block, m, masked, from, to); break;
+            case 4: tile<4>(block, m, masked, from, to); break;
+            case 3: tile<3>(block, m, masked, from, to); break;
+            case 2: tile<2>(block, m, masked, from, to); break;
+            case 1: tile<1>(block, m, masked, from, to); break;
+        }
+    }
+
+    template <int ROWS> void tile(const Block<T>& block, int first, bool masked, int from, int to) {
+        alignas(64) float scores[ROWS][KEYS];
+        alignas(64) T weights[ROWS][KEYS];
+        const T* const* query = query_ + first;
+        bool some_hidden = block.partial;
+        if (masked) {
+            bool any = false;
+            for (int m = first; m < first + ROWS; m++) {
+                any |= range_[m].from < to && range_[m].to > from;
+                some_hidden |= range_[m].from > from || range_[m].to < to;
+            }
+            if (!any) return;
+        }
+        int g = 0;
+        for (; g + 2 <= block.count; g += 2) multiply<ROWS, 2>(query, block.keys + g, scores, g);
+        if (g < block.count) multiply<ROWS, 1>(query, block.keys + g, scores, g);
+        for (int m = 0; m < ROWS; m++) soften(block, first + m, scores[m], weights[m], some_hidden);
+        for (int column = 0; column < step_.value_size; column += 2 * LANES) {
+            if (column + LANES < step_.value_size)
+                accumulate<ROWS, 2>(weights, block, first, column);
+            else
+                accumulate<ROWS, 1>(weights, block, first, column);
+        }
+    }
+
+    template <int ROWS, int PAGES>
+    void multiply(const T* const* query, const T* const* pages, float (*scores)[KEYS], int g) {
+        Layout<T>::template scores<ROWS, PAGES>(query, pages, step_.key_size,
+                                                reinterpret_cast<float(*)[KEYS]>(&scores[0][g * PAGE]));
+    }
+
+    template <int ROWS, int VECTORS>
+    void accumulate(const T (*weights)[KEYS], const Block<T>& block, int first, int column) {
+        Floats sums[ROWS][2];
+        for (int m = 0; m < ROWS; m++)
+            for (int v = 0; v < VECTORS; v++) sums[m][v] = load(&scratch_.sums[first + m][column + v * LANES]);
+        Layout<T>::template add_values<ROWS, VECTORS>(weights, block.values, block.count, step_.value_size, column,
+                                                      sums);
+        for (int m = 0; m < ROWS; m++)
+            for (int v = 0; v < VECTORS; v++) store(&scratch_.sums[first + m][column + v * LANES], sums[m][v]);
+    }
+
+    // Scores to weights of one row, and what was summed before to the new scale (online softmax, base 2).
+    void soften(const Block<T>& block, int row, float* scores, T* weights, bool some_hidden) {
+        const Range range = range_[row];
+        const float scale = step_.scale * LOG2E;
+        Floats best = all(NEVER);
+        for (int g = 0; g < block.count; g++) {
+            Floats s = load(scores + g * PAGE);
+            s = step_.soft_cap != 0 ? capped(s) : s * scale;
+            if (some_hidden) {
+                const Ints lane = lane_numbers(), key = lane + block.first_key[g];
+                s = choose((lane >= block.span[g].from) & (lane < block.span[g].to) & (key >= range.from) &
+                               (key < range.to), s, all(NEVER));
+            }
+            store(scores + g * PAGE, s);
+            best = larger(s, best);
+        }
+        const float before = scratch_.largest[row], now = std::max(before, largest(best));
+        if (now == NEVER) {
+            std::fill_n(weights, block.count * PAGE, T(0));
+            return;
+        }
+        Floats total = {};
+        for (int g = 0; g < block.count; g++) {
+            const Floats s = load(scores + g * PAGE);
+            Floats weight = exp2_of(s - now);
+            if (some_hidden) weight = choose(s == all(NEVER), Floats{}, weight);
+            total += weight;
+            store_narrow(weights + g * PAGE, weight);
+        }
+        const float factor = before == NEVER ? 0.0f : std::exp2(before - now);
+        scratch_.largest[row] = now;
+        scratch_.total[row] = scratch_.total[row] * factor + sum(total);
+        if (factor != 1.0f)
+            for (int d = 0; d < step_.value_size; d += LANES)
+                store(&scratch_.sums[row][d], load(&scratch_.sums[row][d]) * factor);
+    }
+
+    // soft_cap * tanh(score * scale / soft_cap), in base 2.
+    Floats capped(Floats score) const {
+        const Floats x = score * (step_.scale / step_.soft_cap);
+        const Floats e = exp2_of((x < 0 ? x : -x) * (2 * LOG2E));  // e^(-2|x|)
+        const Floats t = (1.0f - e) / (1.0f + e);
+        return (x < 0 ? -t : t) * (step_.soft_cap * LOG2E);
+    }
+
+    void finish(const Item& item, int kv_head, int rows, int group) {
+        for (int m = 0; m < rows; m++) {
+            const long at = long(item.first_partial + m / group) * step_.heads + kv_head * group + m % group;
+            const float total = scratch_.total[m], factor = total > 0 ? 1 / total : 0;
+            float* output = step_.partial_outputs + at * step_.value_size;
+            for (int d = 0; d < step_.value_size; d += LANES) store(output + d, load(&scratch_.sums[m][d]) * factor);
+            step_.partial_sums[at] = total > 0 ? scratch_.largest[m] + std::log2(total) : NEVER;
+        }
+    }
+
+    const Step& step_;
+    Scratch<T>& scratch_;
+    const T* query_[MOST_ROWS];
+    Range range_[MOST_ROWS];
+};
+
+template <class T> void write_new(const Step& step, int token) {
+    const long page = step.new_slots[token] / PAGE, slot = step.new_slots[token] % PAGE;
+    for (int h = 0; h < step.kv_heads; h++) {
+        const long at = page * step.kv_heads + h;
+        const T* key = static_cast<const T*>(step.new_keys) + token * step.key_stride + long(h) * step.key_size;
+        const T* value = static_cast<const T*>(step.new_values) + token * step.value_stride + long(h) * step.value_size;
+        Layout<T>::write_key(static_cast<T*>(step.key_pool) + at * PAGE * step.key_size, slot, key, step.key_size);
+        Layout<T>::write_value(static_cast<T*>(step.value_pool) + at * PAGE * step.value_size, slot, value,
+                               step.value_size);
+    }
+}
+
+template <class T> void merge(const Step& step, int token) {
+    const int32_t* first = step.merge_partials + step.merge_starts[token];
+    const int32_t* end = step.merge_partials + step.merge_starts[token + 1];
+    for (int h = 0; h < step.heads; h++) {
+        float best = step.sinks ? step.sinks[h] * LOG2E : NEVER, total = 0;
+        for (const int32_t* p = first; p < end; p++) best = std::max(best, step.partial_sums[long(*p) * step.heads + h]);
+        alignas(64) float sums[MOST_SIZE] = {};
+        if (best != NEVER) {
+            if (step.sinks) total = std::exp2(step.sinks[h] * LOG2E - best);
+            for (const int32_t* p = first; p < end; p++) {
+                const long at = long(*p) * step.heads + h;
+                const float weight = std::exp2(step.partial_sums[at] - best);
+                total += weight;
+                for (int d = 0; d < step.value_size; d += LANES)
+                    store(sums + d, load(sums + d) + load(step.partial_outputs + at * step.value_size + d) * weight);
+            }
+        }
+        const float factor = total > 0 ? 1 / total : 0;
+        T* output = static_cast<T*>(step.output) + (long(token) * step.heads + h) * step.value_size;
+        for (int d = 0; d < step.value_size; d++) output[d] = from_float<T>(sums[d] * factor);
+    }
+}
+
+template <class T> void run(const Step& step) {
+#pragma omp parallel num_threads(step.threads)
+    {
+        static thread_local Scratch<T> scratch;
+        Worker<T> worker(step, scratch);
+#pragma omp for schedule(static)
+        for (int token = 0; token < step.tokens; token++) write_new<T>(step, token);
+        const Item* items = reinterpret_cast<const Item*>(step.items);
+        const int works = step.item_count * step.kv_heads;
+#pragma omp for schedule(dynamic, 1)
+        for (int w = 0; w < works; w++) worker.run(items[w / step.kv_heads], w % step.kv_heads);
+#pragma omp for schedule(static)
+        for (int token = 0; token < step.tokens; token++) merge<T>(step, token);
+    }
+}
+
+}  // namespace
+
+extern "C" void attend_bf16(const Step* step) { run<bf16>(*step); }
+extern "C" void attend_float(const Step* step) { run<float>(*step); }
+extern "C" const char* instruction_set() { return instructions(); }
