@@ -23,6 +23,10 @@ class EngineError(Exception):
     """A call failed on the engine (context overflow, aborted, engine died); the message is for users."""
 
 
+class EngineFailure(EngineError):
+    """The engine itself failed or is gone, whatever the call was: another one could do the call."""
+
+
 @dataclass(frozen=True)
 class SamplingOptions:
     """How one output is decoded. `temperature` 0 is greedy; masks come before top-k, top-p and min-p."""
@@ -93,6 +97,8 @@ class Priority:
     """When the call has to be finished, in seconds of `time.perf_counter`."""
     batch: int | None = None
     """Most calls of the group in one step; None for no limit."""
+    engines: int | None = None
+    """Over how many engines the group is spread; None where that is decided as its calls come."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ..ir.target import Tokenizer
 from ..passes.cost_model import CostModel
 from .context_table import ContextTable
 from .context_tree import ContextTree
-from .engine import ROOT, Callbacks, EngineError, EngineEvent, EngineStats, FillHint, Priority, SamplingOptions
+from .engine import ROOT, Callbacks, EngineEvent, EngineFailure, EngineStats, FillHint, Priority, SamplingOptions
 from .model_runner import ModelRunner, StepBatch
 from .page_allocator import PageAllocator
 from .queued_calls import AbortCall, FillCall, FreeCall, GenerateCall, QueuedCall
@@ -131,7 +131,7 @@ class StepEngine:
                 self._queue.append(call)
                 self._wake.notify_all()
         if closed and isinstance(call, GenerateCall):
-            call.callbacks.on_error(EngineError(f"engine {self.name} is closed"))
+            call.callbacks.on_error(EngineFailure(f"engine {self.name} is closed"))
 
     def _register(self, call: QueuedCall) -> None:
         """Check the identifiers of `call` in the order of the calls, whatever has been done of them."""
@@ -209,9 +209,9 @@ class StepEngine:
                     self._table.apply(call)
                 idle = closing or not self._step()
                 if closing:
-                    self._table.fail_all(EngineError(f"engine {self.name} was closed"))
+                    self._table.fail_all(EngineFailure(f"engine {self.name} was closed"))
             except Exception as error:  # a bug in the engine: nobody may wait for it for ever
-                self._table.fail_all(EngineError(f"engine {self.name} broke down: {error!r}"))
+                self._table.fail_all(EngineFailure(f"engine {self.name} broke down: {error!r}"))
                 closing = self._break_down(error)
             reports, self._table.reports = self._table.reports, []
         return idle, closing, reports
@@ -222,7 +222,7 @@ class StepEngine:
             calls, self._queue = self._queue, []
         for call in calls:
             if isinstance(call, GenerateCall):
-                failure = EngineError(f"engine {self.name} broke down: {error!r}")
+                failure = EngineFailure(f"engine {self.name} broke down: {error!r}")
                 self._table.reports.append(partial(call.callbacks.on_error, failure))
         self._table.reports.append(partial(_raise, error))
         return True
@@ -282,7 +282,7 @@ class StepEngine:
         for work in reversed(plan.works):
             for node in reversed(work.reserved):
                 self._tree.roll_back(node)
-        failure = EngineError(f"engine {self.name} failed: {error or type(error).__name__}")
+        failure = EngineFailure(f"engine {self.name} failed: {error or type(error).__name__}")
         failure.__cause__ = error
         touched = {node.id for work in plan.works for node in work.reserved}
         waiting = {id(call) for consumers in plan.consumers for call in consumers}
