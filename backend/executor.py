@@ -44,6 +44,8 @@ class RunOptions:
     record_calls: bool = False
     host_directory: str | None = None
     recorder: TraceRecorder | None = None
+    ignore_eos: bool = False
+    """Outputs are as long as they may be (benchmarks only)."""
 
 
 def run_module(module: Module, engines: Mapping[str, Engine], arguments: Mapping[str, RuntimeValue], *,
@@ -90,7 +92,8 @@ class RunHandle:
         values = prepare_arguments(self._program, arguments)
         self._trace = options.recorder or (TraceRecorder() if options.trace is not None else None)
         self._run = Run(module, self._program, engines, values, seed=options.seed, timeout=options.timeout,
-                        record_calls=options.record_calls, host_directory=options.host_directory,
+                        record_calls=options.record_calls, ignore_eos=options.ignore_eos,
+                        host_directory=options.host_directory,
                         on_event=options.on_event, trace=self._trace)
         self._result: RunResult | None = None
         self._error: BaseException | None = None
@@ -116,6 +119,8 @@ class RunHandle:
         stats = RunStats(calls=run.started_calls, host_calls=run.started_hosts)
         for binding, earlier in zip(run.bindings, before, strict=True):
             stats.add_engine(earlier, binding.engine.stats())
+        if run.handovers is not None:
+            stats.handover_tokens, stats.wasted_tokens = run.handovers.handed_over, run.handovers.wasted
         stats.makespan_s = seconds
         forecast = run.plan.forecast()
         stats.predicted_peak_kv_tokens = forecast.peak_kv_tokens

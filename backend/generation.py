@@ -9,15 +9,16 @@ from typing import Any
 from ..ir.core import Op, Symbol, Word
 from ..ir.reading import parse_value
 from ..ir.target import TokenizerError
-from ..ir.types import List, Map, Record, Type
+from ..ir.types import List, Map, Record, Text, Type
 from ..ir.values import Failure
 from .cells import Cell, PartialList, force
-from .contexts import Context, TokenChain, extended, fill, is_root
+from .contexts import Context, TokenChain, encode, extended, fill, fill_attributes, is_root
 from .engine import Callbacks, EngineError, Generation, Priority, SamplingOptions, TokenLogprob
 from .failures import FailureKind, failure
 from .generate_options import OptionError, budget, read_options
 from .pure_regions import first_failure
 from .random_stream import stream_key
+from .handover import TextStream
 from .region_instance import OpTask
 
 
@@ -44,24 +45,26 @@ def run_fill(task: OpTask) -> None:
     op = task.op
     pieces = [force(value) for value in task.raw_operands()]
     failed = first_failure(pieces)
+    handovers = task.run.handovers
     if failed is not None:
+        if handovers is not None:
+            handovers.done(task)
         task.finish(failed)
         return
     parent = None if is_root(pieces[0]) else pieces[0]
     binding = parent.binding if parent is not None else task.run.binding(str(op.attributes.get("model") or ""))
     observations = task.run.plan.observations
-    spaced, roles = op.attributes.get("spaced") or (), op.attributes.get("roles") or ()
-    assert isinstance(spaced, tuple) and isinstance(roles, tuple)
+    spaced, roles = fill_attributes(op)
     try:
-        context = fill(binding, parent, pieces[1:], label=str(op.location),
-                       spaced=frozenset(number for number in spaced if isinstance(number, int)),
-                       roles=tuple(role.name for role in roles if isinstance(role, Word)),
-                       measure=lambda piece, count: observations.see("piece_tokens", op, count, piece))
+        encoded = encode(binding, parent, pieces[1:], spaced=spaced, roles=roles,
+                         measure=lambda piece, count: observations.see("piece_tokens", op, count, piece))
+        chunk = handovers.finish(task, encoded.ids) if handovers is not None else None
+        context = fill(binding, parent, encoded, label=str(op.location), hint=task.run.hint(task),
+                       resident=(chunk.identifier, chunk.end) if chunk is not None else None)
     except (EngineError, TokenizerError) as error:
-        task.finish(failure(op, str(error), FailureKind.ENGINE))
-        return
-    if task.run.trace is not None:
-        task.run.trace.fill(op, context.identifier)
+        context = failure(op, str(error), FailureKind.ENGINE)
+    if handovers is not None:
+        handovers.done(task)
     task.finish(context)
 
 
@@ -128,7 +131,7 @@ class Request:
             min_p=options.get("min_p", 0.0), stop=tuple(options.get("stop", ())), regex=options.get("regex"),
             choices=None if choices is None else tuple(dict.fromkeys(choices)), type=self.type,
             logprobs=options.get("logprobs"), stream_key=key,
-            strip_leading_space=bool(op.attributes.get("strip_space")))
+            strip_leading_space=bool(op.attributes.get("strip_space")), ignore_eos=self.task.run.ignore_eos)
 
     def sample_done(self, sample: int, value: Any, context: Any, logprobs: Any) -> None:
         """Hand on what one sample gave: a value, its context, log-probabilities; or the failure three times."""
@@ -167,21 +170,41 @@ class Call:
         """Send the call to the engine; `finished` or `failed` follows in the run's own thread."""
         run, op = self.request.task.run, self.op
         sampling = self.request.sampling(self.sample)
+        self.stream = self._begin_stream()
         on_text: Callable[[str], None] | None = None
-        if run.on_event is not None:
+        if run.on_event is not None or self.stream is not None:
             on_text = self._text
         callbacks = Callbacks(lambda generation: run.report(self, self.finished, generation),
                               lambda error: run.report(self, self.failed, error), on_text)
         run.call_started(self)
+        if run.progress is not None:
+            run.progress.started(self.request.task)
         self.binding.engine.generate(sampling, self.identifier, self.parent_identifier, callbacks,
                                      priority=priority_of(self.request.task), label=str(op.location))
 
+    def _begin_stream(self) -> TextStream | None:
+        """The stream that prompts may follow, where the result is a text."""
+        handovers, task = self.request.task.run.handovers, self.request.task
+        if handovers is None or self.request.has_samples or not isinstance(self.request.type, Text):
+            return None
+        cell = task.instance.slots[task.layout.results[0]]
+        return handovers.begin(cell) if isinstance(cell, Cell) else None
+
+    def _end_stream(self) -> None:
+        handovers = self.request.task.run.handovers
+        if self.stream is not None and handovers is not None:
+            handovers.end(self.stream)
+
     def _text(self, text: str) -> None:
+        """A piece of the text is final; called from the engine's thread."""
         self.request.task.run.text_released(self, text)
+        if self.stream is not None:
+            self.stream.push(text)
 
     def finished(self, generation: Generation) -> None:
         """The output is complete."""
         run, op = self.request.task.run, self.op
+        self._end_stream()
         run.call_ended(self, generation)
         kept = (*generation.kept_ids, *generation.tail_ids)
         context = self._take_context()
@@ -200,6 +223,7 @@ class Call:
 
     def failed(self, error: EngineError) -> None:
         """The engine gave up the call."""
+        self._end_stream()
         self.request.task.run.call_ended(self, None)
         self._take_context()
         self._give(failure(self.op, str(error), FailureKind.ENGINE))

@@ -16,16 +16,18 @@ from ..passes.cost_model import CostModel
 from .cells import NotReady, Task, force
 from .clock import real_time, virtual_clock
 from .contexts import EngineBinding
-from .engine import Engine, Generation
+from .engine import Engine, FillHint, Generation
 from .engine_costs import costs_of
 from .events import CallEnded, CallStarted, OutputReady, RunEvent, TextReleased
 from .failures import FailureKind, failure_at
 from .generation import Call, CallRecord
+from .handover import Handovers
 from .hosts import HostCall, Hosts
 from .inbox import Inbox, Report, Source
 from .operations import HANDLERS
 from .outputs import OutputTask, output_names
 from .planning import RunPlan
+from .progress import UNPLANNED, ProgressTable, plan_of
 from .pure_regions import PureEvaluator, RunStopped
 from .region_instance import OpTask, RegionInstance
 from .region_layout import Layouts, RegionLayout
@@ -47,7 +49,7 @@ class Run:
     """See the module's docstring. `seed`: of the random streams; `timeout`: seconds, or None."""
 
     def __init__(self, module: Module, program: Op, engines: Mapping[str, Engine], arguments: Sequence[Any], *,
-                 seed: int, timeout: float | None, record_calls: bool, host_directory: str | None,
+                 seed: int, timeout: float | None, record_calls: bool, host_directory: str | None, ignore_eos: bool,
                  on_event: Callable[[RunEvent], None] | None, trace: TraceRecorder | None) -> None:
         self.program = program
         self.seed = seed
@@ -55,6 +57,7 @@ class Run:
         self.on_event = on_event
         self.trace = trace
         self.identifier = next(_numbers)
+        self.ignore_eos = ignore_eos
         self.records: list[CallRecord] | None = [] if record_calls else None
         self.queue: deque[Task] = deque()
         self.inbox = Inbox()
@@ -68,6 +71,9 @@ class Run:
         self.pure = PureEvaluator(self.layouts, default.engine.tokenizer if default else None, self.stopped)
         self.hosts = Hosts(self, module, host_directory)
         self.plan = RunPlan(program, costs_of(default.engine) if default else CostModel())
+        planned = plan_of(program)
+        self.progress = ProgressTable(self.plan.order) if planned.early else None
+        self.handovers = Handovers() if planned.streams else None
         self.outstanding = 0
         self.calls: set[Call] = set()
         self.started_calls = 0
@@ -254,6 +260,8 @@ class Run:
         self.calls.clear()
         self._output_tasks.clear()
         self._arguments = ()
+        if self.handovers is not None:
+            self.handovers.close()
         for binding in self.bindings:
             binding.sweep()
 
@@ -269,6 +277,8 @@ class Run:
     def left(self, instance: RegionInstance) -> None:
         """An instance is done."""
         self._instances.discard(instance)
+        if self.progress is not None:
+            self.progress.ended(instance)
 
     def has_room(self) -> bool:
         """Whether another instance may live now."""
@@ -279,6 +289,10 @@ class Run:
         found = self._aliases.get(alias) or self._aliases.get("")
         assert found is not None, f"no engine for the model `{alias}`"
         return found
+
+    def hint(self, task: OpTask) -> FillHint:
+        """What the plan says of a fill."""
+        return UNPLANNED if self.progress is None else self.progress.hint(task)
 
     def at(self, deadline: float, source: Source, function: Callable[[Any], None], payload: Any) -> None:
         """Call `function(payload)` at a time of `time.perf_counter`; `source` is for messages about defects."""
