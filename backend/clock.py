@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from .engine import Engine
@@ -26,15 +26,16 @@ class Clock(Protocol):
         """Let the next thing happen; False when nothing ever will."""
 
 
-def virtual_clock(engines: list[Engine]) -> Clock | None:
-    """The clock that these engines keep, where their time is not the machine's.
+def virtual_clock(engines: Iterable[Engine]) -> Clock | None:
+    """The clock that these engines keep, or the engines that they stand for; None where it is the machine's.
 
     Raises ValueError where they keep several: a run has one time.
     """
-    clocks: dict[int | None, Clock | None] = {}
+    clocks: dict[int, Clock | None] = {}
     for engine in engines:
-        clock: Clock | None = getattr(engine, "clock", None)
-        clocks[None if clock is None else id(clock)] = clock
+        members: tuple[Engine, ...] = getattr(engine, "members", ())
+        clock: Clock | None = virtual_clock(members) if members else getattr(engine, "clock", None)
+        clocks[id(clock)] = clock
     if len(clocks) > 1:
         raise ValueError("the engines of a run must keep one and the same time")
     return next(iter(clocks.values()), None)
