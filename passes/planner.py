@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 
 from ..ir.core import Op, Region, Value, walk
 from .effects import GENERATES
-from .regions import body_of
 
 ENGINE_OPS = GENERATES | {"engine.fill", "prompt.append"}
 
@@ -73,7 +72,8 @@ class Order:
         self._uses: dict[Op, list[Value]] = {}
         self._regions: dict[Region, RegionOrder] = {}
         captured: dict[Region, list[Value]] = {}
-        for region in reversed([region for op in walk([root]) for region in op.regions]):
+        self._owners = {region: op for op in walk([root]) for region in op.regions}
+        for region in reversed(self._owners):
             captured[region] = self._capture(region, captured)
             if any(op.name in ENGINE_OPS or any(r in self._regions for r in op.regions) for op in region.ops):
                 self._regions[region] = self._order(region)
@@ -98,11 +98,15 @@ class Order:
             return 0.0
         if op.name == "flow.if":
             return max(self.of(region).span for region in op.regions)
-        inner = self.of(op.regions[body_of(op)]).span
+        inner = sum(self.of(region).span for region in op.regions)
         if inner and op.name in ("flow.fold", "flow.loop"):
             trips = self._knowledge.trips(op)
             return inner * (1.0 if trips is None else trips)
         return inner
+
+    def owner(self, region: Region) -> Op:
+        """The operation that a region belongs to."""
+        return self._owners[region]
 
     def _capture(self, region: Region, captured: dict[Region, list[Value]]) -> list[Value]:
         """Note what the operations of a region use; the values that it captures from around it."""

@@ -18,8 +18,11 @@ PASSES = {
     "prune-barriers": "prune_barriers:PruneBarriers",
     "bound-lengths": "bound_lengths:BoundLengths",
     "tokenize": "tokenize:Tokenize",
+    "hoist-prefixes": "hoist_prefixes:HoistPrefixes",
     "lower-engine": "lower_engine:LowerEngine",
     "plan-prefill": "plan_prefill:PlanPrefill",
+    "propagate-objectives": "propagate_objectives:PropagateObjectives",
+    "fuse-task-groups": "fuse_task_groups:FuseTaskGroups",
     "free-contexts": "free_contexts:FreeContexts",
 }
 """Module and class of each pass."""
