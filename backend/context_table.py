@@ -10,19 +10,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..ir.target import Tokenizer
+from .call_order import CallOrders
 from .context_tree import ContextTree, Mark
 from .decoding.output_decoder import OutputDecoder
-from .engine import ROOT, EngineError, EngineEvent, EngineStats, Generation, Priority
+from .engine import ROOT, EngineError, EngineEvent, EngineStats, Generation
 from .queued_calls import AbortCall, FillCall, FreeCall, GenerateCall, QueuedCall
 from .scheduler import Call, Scheduler
-
-URGENT_OBJECTIVES = ("latency", "ttft", "deadline")
 
 
 @dataclass(eq=False)
@@ -67,8 +65,7 @@ class ContextTable:
         self._trace = trace
         self._now = now
         self._bos = tree.root.end
-        self._arrivals = count()
-        self._groups: dict[str, tuple[int, int]] = {}
+        self._orders = CallOrders()
         self._contexts = {ROOT: Context(ROOT, mark=tree.root_mark())}
         self._running: dict[int, Context] = {}
         """Contexts whose generate has been scheduled, by the identity of its call."""
@@ -173,29 +170,11 @@ class ContextTable:
             self._settle(context, None, error)
             return
         tip = self._tree.copy_mark(parent)
-        context.call = Call(self._order(request.priority), tip, base, decoder)
+        context.call = Call(self._orders.enter(request.priority, self._now()), request.priority, tip, base, decoder)
         self._running[id(context.call)] = context
         self._scheduler.add(context.call)
         self._stats.generated_tokens += decoder.sampled
         self._go_on(context, context.call)
-
-    def _order(self, priority: Priority) -> tuple[int, int, int, int]:
-        arrival = next(self._arrivals)
-        group = arrival
-        if priority.group is not None:
-            group, members = self._groups.get(priority.group, (arrival, 0))
-            self._groups[priority.group] = group, members + 1
-        urgency = 0 if priority.objective.startswith(URGENT_OBJECTIVES) else 1
-        return urgency, group, priority.depth, arrival
-
-    def _leave_group(self, priority: Priority) -> None:
-        """Forget a group with its last call, so that the table of groups does not grow for ever."""
-        if priority.group is not None:
-            first, members = self._groups[priority.group]
-            if members == 1:
-                del self._groups[priority.group]
-            else:
-                self._groups[priority.group] = first, members - 1
 
     # ---- going on ----
 
@@ -277,7 +256,7 @@ class ContextTable:
         self._unfinished.pop(id(context), None)
         if call is not None:
             del self._running[id(call)]
-            self._leave_group(request.priority)
+            self._orders.leave(request.priority)
             self._scheduler.remove(call)
             self._record_generate(context, request, call, output)
         if error is None and output is not None and call is not None:
@@ -332,6 +311,8 @@ class ContextTable:
             "group": request.priority.group,
             "depth": request.priority.depth,
             "objective": request.priority.objective,
+            "application": request.priority.application,
+            "waited_steps": {str(reason): steps for reason, steps in call.waited.items()},
         }
         name = request.label or f"generate {request.context_id}"
         self.events.append(EngineEvent("generate", name, request.time, self._now(), arguments))

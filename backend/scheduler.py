@@ -1,10 +1,12 @@
 """Which tokens the next step computes: continuous batching over the context tree, under KV pressure too.
 
-Calls are served in one strict order (objective, group, depth, arrival). A step takes one token of every call that
-is decoding and fills up with prompt chunks, within `max_step_tokens` tokens and `max_batch` rows. KV room is found
-in this order: free pages; cached KV that nobody needs, least recently used first; KV of contexts that this step
-does not need, least recently used and least urgent first (their tokens stay, their KV is computed again later).
-The most urgent call may take everything, so it always finishes.
+Calls are served in one strict order (`call_order`). A step takes one token of every call that is decoding and fills
+up with prompt chunks, within `max_step_tokens` tokens and `max_batch` rows. No more calls of a group take part than
+its `batch` says. While calls whose own latency counts are decoding, the others may add only so much to a step as
+`passes.step_latency` says, but the first of them always goes on. KV room is found in this order: free pages; cached
+KV that nobody needs, least recently used first; KV of contexts that this step does not need, least recently used and
+least urgent first (their tokens stay, their KV is computed again later). The most urgent call may take everything, so
+it always finishes.
 
 Fills are computed when a call needs them. Spare tokens of a step compute `early` fills, but only in pages that are
 free or hold nothing but cache, and all but the last token: the call that wants its logits computes that one.
@@ -12,46 +14,81 @@ free or hold nothing but cache, and all but the last token: the call that wants 
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
+from collections import Counter
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
+from ..passes.cost_model import CostModel
+from ..passes.step_latency import STEP_SECONDS, prompt_tokens_in, spare_seconds
+from .call_order import CallOrder, is_urgent
 from .context_tree import ContextTree, Mark, Node
 from .decoding.output_decoder import OutputDecoder
 from .early_fills import EarlyFills, EarlyTokens
-from .engine import EngineStats
+from .engine import EngineStats, Priority
 from .kv_room import KVRoom
 from .step_plan import Work
+
+
+def _order(call: Call) -> Any:
+    return call.order
 
 
 @dataclass(eq=False)
 class Call:
     """A generate that is being decoded. `tip` is the end of its context so far, `base` its prompt's end (a position).
 
-    `order`: (objective, group, depth, arrival), smaller is more urgent.
+    `order`: smaller is served first.
     """
 
-    order: tuple[int, int, int, int]
+    order: CallOrder
+    priority: Priority
     tip: Mark
     base: int
     decoder: OutputDecoder
     fed: int = 0
     """Tokens of the decoder that the context holds already."""
+    waited: Counter[Wait] = field(default_factory=Counter)
+    """Steps in which it got nothing, by reason; counted for traces only."""
+    is_urgent: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.is_urgent = is_urgent(self.priority)
+
+
+class Wait(StrEnum):
+    """Why a call takes no part in a step."""
+
+    FULL = "the step is full"
+    BATCH = "its group has its batch"
+    SHARED = "its prompt is computed for a call before it"
+    MEMORY = "the KV memory is full"
+    URGENT = "urgent calls are decoding"
+    PROMPTS = "prompts before it take the step's tokens"
 
 
 @dataclass
 class Plan:
-    """One step: what to compute, and the calls that wait for each row of logits, in the order of works."""
+    """One step: what to compute, and the calls that wait for each row of logits, in the order of works.
+
+    `waiting`: how many calls take no part, by reason; filled in for traces only.
+    """
 
     works: list[Work] = field(default_factory=list)
     consumers: list[list[Call]] = field(default_factory=list)
+    waiting: Counter[Wait] = field(default_factory=Counter)
 
 
 class Scheduler:
     """Plans steps over `tree`. The KV slots from the allocator's capacity on are scratch, one for each row."""
 
-    def __init__(self, tree: ContextTree, *, max_step_tokens: int, max_batch: int, stats: EngineStats) -> None:
+    def __init__(self, tree: ContextTree, *, max_step_tokens: int, max_batch: int, stats: EngineStats,
+                 costs: CostModel = CostModel(), trace: bool = False) -> None:
+        self.costs = costs
+        self._trace = trace
         self._tree = tree
         self._max_step_tokens = max_step_tokens
         self._max_batch = max_batch
@@ -67,30 +104,66 @@ class Scheduler:
         self._tokens_left = 0
         self._prompt_tokens_left = 0
         self._memory_full = False
+        self._group_rows: Counter[str] = Counter()
+        self._spare_seconds: float | None = None
+        """What calls that are not urgent may still add to the step; None where that is not limited."""
 
     def add(self, call: Call) -> None:
         """Schedule `call` from the next step on."""
-        insort(self.calls, call, key=lambda c: c.order)
+        insort(self.calls, call, key=_order)
 
     def remove(self, call: Call) -> None:
         """Forget `call` (finished, failed or aborted)."""
-        self.calls.remove(call)
+        index = bisect_left(self.calls, call.order, key=_order)
+        assert self.calls[index] is call, "the order of a call does not change"
+        del self.calls[index]
 
     def plan(self) -> Plan:
         """The next step; without works when nothing can be computed."""
         self._step = self._room.begin_step()
         self._plan, self._rows, self._memory_full = Plan(), {}, False
-        decoding = sum(1 for call in self.calls[: self._max_batch] if self._missing(call) <= 1)
+        self._group_rows.clear()
         self._tokens_left = self._max_step_tokens
-        self._prompt_tokens_left = max(1, self._max_step_tokens - decoding)
+        self._limit_prompts()
+        index = considered = 0
         # Calls beyond these would find no row; the factor is for calls that wait for a prompt computed in this step.
-        for call in self.calls[: 2 * self._max_batch]:
-            if self._is_full():
-                break
-            self._consider(call)
+        while index < len(self.calls) and considered < 2 * self._max_batch and not self._is_full():
+            call = self.calls[index]
+            index += 1
+            reason = self._wait_for_batch(call)
+            if reason is None:
+                considered += 1
+                reason = self._consider(call)
+            elif not self._trace:
+                index = bisect_left(self.calls, call.order.after_group, lo=index, key=_order)
+            if self._trace and reason is not None:
+                self._explain(call, reason)
+        if self._trace:
+            for call in self.calls[index:]:
+                self._explain(call, Wait.FULL)
         if self.early and not self._memory_full:
             self._fill_early()
         return self._plan
+
+    def _limit_prompts(self) -> None:
+        """Decide what is left for prompts, and for calls that are not urgent, beside the rows that decode."""
+        decoding = urgent = read = 0
+        for call in self.calls[: self._max_batch]:
+            if self._missing(call) <= 1:
+                decoding += 1
+                if call.is_urgent and call.priority.slack < STEP_SECONDS:
+                    urgent += 1
+                    read += call.tip.position
+        self._prompt_tokens_left = max(1, self._max_step_tokens - decoding)
+        self._spare_seconds = spare_seconds(self.costs, urgent, read) if urgent else None
+
+    def _explain(self, call: Call, reason: Wait) -> None:
+        call.waited[reason] += 1
+        self._plan.waiting[reason] += 1
+
+    def _wait_for_batch(self, call: Call) -> Wait | None:
+        group, batch = call.priority.group, call.priority.batch
+        return Wait.BATCH if group is not None and batch and self._group_rows[group] >= batch else None
 
     def _is_full(self) -> bool:
         return self._tokens_left == 0 or len(self._plan.works) == self._max_batch
@@ -98,41 +171,66 @@ class Scheduler:
     def _missing(self, call: Call) -> int:
         return call.tip.position - self._tree.first_missing(call.tip)[0]
 
-    def _consider(self, call: Call) -> None:
-        """Plan the next tokens of `call`, if there is room for them."""
+    def _consider(self, call: Call) -> Wait | None:
+        """Plan the next tokens of `call`, if there is room for them; else the reason why it waits."""
         row = (call.tip.node.id, call.tip.position)
         if row in self._rows:
             self._rows[row].append(call)
-            return
+            return None
+        if not call.is_urgent and self._spare_seconds is not None and self._spare_seconds <= 0:
+            return Wait.URGENT
         path = self._tree.path(call.tip)
+        self._tree.claim(path, call.tip.position)
         self._room.pin(path)
         if self._missing(call) == 0:
             self._add_row(self._again(path, call.tip), row, call)
-            return
+            return None
         holder = self._tree.first_missing(call.tip)[1]
         assert holder is not None
         if holder.computing == self._step:
-            return  # its prompt is being computed in this step, for a call before it
+            return Wait.SHARED
         count = self._make_room(call, holder)
-        if count > 0:
-            work = self._reserve(path, self._tree.first_missing(call.tip)[0], count, call.tip.position, call.base)
-            self._add_row(work, row, call)
+        if count == 0:
+            return Wait.PROMPTS if self._prompt_tokens_left == 0 and not self._memory_full else Wait.MEMORY
+        work = self._reserve(path, self._tree.first_missing(call.tip)[0], count, call.tip.position, call.base)
+        self._add_row(work, row, call)
+        return None
 
     def _add_row(self, work: Work, row: tuple[int, int], call: Call) -> None:
         self._plan.works.append(work)
         size = work.end - work.first
         self._tokens_left -= size
-        if size > 1 or not work.wants_logits:
+        if work.is_prefill:
             self._prompt_tokens_left = max(0, self._prompt_tokens_left - size)
+        if call.priority.group is not None:
+            self._group_rows[call.priority.group] += 1
+        if self._spare_seconds is not None and not call.is_urgent:
+            self._spare_seconds -= self._added_seconds(work)
         if work.wants_logits:
             self._rows[row] = [call]
             self._plan.consumers.append(self._rows[row])
+
+    def _added_seconds(self, work: Work) -> float:
+        """What `work` adds to the step."""
+        costs, size = self.costs, work.end - work.first
+        if work.is_prefill:
+            return size * (costs.prefill_token + costs.attention * work.end)
+        return costs.decode_row + costs.kv_token * work.end
+
+    def _most_tokens(self, call: Call) -> int:
+        """How many tokens of `call` the step still has room for."""
+        if self._missing(call) == 1:
+            return min(1, self._tokens_left)
+        most = min(self._tokens_left, self._prompt_tokens_left)
+        if self._spare_seconds is not None and not call.is_urgent:
+            most = min(most, prompt_tokens_in(self.costs, self._spare_seconds, call.tip.position))
+        return most
 
     def _make_room(self, call: Call, holder: Node) -> int:
         """How many of the missing tokens of `call` to compute now; their pages are free then."""
         tree, allocator = self._tree, self._tree.allocator
         missing = self._missing(call)
-        count = min(missing, self._tokens_left if missing == 1 else min(self._tokens_left, self._prompt_tokens_left))
+        count = min(missing, self._most_tokens(call))
         if tree.new_pages_for(holder, count) == 0 or count == 0:
             return count
         if self._memory_full:
@@ -150,7 +248,7 @@ class Scheduler:
         if count == 0:  # everything left is its own, in half-used pages: begin again, contiguously
             self._room.drop_everything()
             missing = self._missing(call)
-            count = min(missing, self._tokens_left if missing == 1 else self._prompt_tokens_left)
+            count = min(missing, self._most_tokens(call))
         return count
 
     def _again(self, path: list[Node], tip: Mark) -> Work:

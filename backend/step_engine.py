@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np
 
 from ..ir.target import Tokenizer
-from ..passes.cost_model import CostModel
+from ..passes.cost_model import CostModel, default_cost_model
 from .context_table import ContextTable
 from .context_tree import ContextTree
 from .engine import ROOT, Callbacks, EngineEvent, EngineFailure, EngineStats, FillHint, Priority, SamplingOptions
@@ -57,9 +57,8 @@ class StepEngine:
         self.tokenizer = tokenizer
         self.max_step_tokens = max_step_tokens
         self.max_batch = max_batch
-        self.costs: CostModel | None = None
-        """What its steps cost as measured; None as long as nobody has set it."""
         self.context_length = runner.context_length
+        self.fills_early = speculative_fills
         self._runner = runner
         self._stats = EngineStats(kernels=runner.kernels)
         allocator = PageAllocator(kv_slots, page_size)
@@ -67,12 +66,14 @@ class StepEngine:
         runner.allocate(allocator.capacity + max_batch)
         self._tree = ContextTree(allocator, tokenizer.bos_id, share=prefix_cache)
         self._scheduler = Scheduler(
-            self._tree, max_step_tokens=max_step_tokens, max_batch=max_batch, stats=self._stats
+            self._tree, max_step_tokens=max_step_tokens, max_batch=max_batch, stats=self._stats,
+            costs=default_cost_model(name), trace=trace,
         )
         self._table = ContextTable(
             self._tree, self._scheduler, tokenizer, self._stats, vocabulary_size=runner.vocabulary_size,
             context_length=runner.context_length, speculative_fills=speculative_fills, trace=trace, now=self.now,
         )
+        self._costs: CostModel | None = None
         self._trace = trace
         self._lock = threading.RLock()  # the tree, the table and the counters
         self._queue: list[QueuedCall] = []
@@ -86,6 +87,17 @@ class StepEngine:
     def now(self) -> float:
         """The time of events, in seconds of `time.perf_counter`."""
         return time.perf_counter()
+
+    @property
+    def costs(self) -> CostModel | None:
+        """What its steps cost as measured; None as long as nobody has set it."""
+        return self._costs
+
+    @costs.setter
+    def costs(self, costs: CostModel | None) -> None:
+        self._costs = costs
+        if costs is not None:
+            self._scheduler.costs = costs
 
     def _start(self) -> None:
         """Begin to take calls."""
@@ -272,6 +284,7 @@ class StepEngine:
                 **vars(step_size(plan.works, batch)),
                 "kv_tokens": self._tree.live_tokens,
                 "free_pages": self._tree.allocator.free_pages,
+                "waiting": {str(reason): number for reason, number in plan.waiting.items()},
             }
             event = EngineEvent("step", f"step {stats.engine_steps}", start, self.now(), arguments)
             self._table.events.append(event)

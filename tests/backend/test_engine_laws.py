@@ -73,7 +73,9 @@ def scenarios(draw: st.DrawFn) -> list[Op]:
         else:
             group = draw(st.sampled_from([None, "a", "b"]))
             objective = draw(st.sampled_from(["latency", "throughput"]))
-            ops.append(Op(parent, (), draw(options()), Priority(group, draw(st.integers(0, 2)), objective)))
+            priority = Priority(group, draw(st.integers(0, 2)), objective, draw(st.integers(0, 1)),
+                                draw(st.sampled_from([0.0, 9.0])), None, draw(st.sampled_from([None, 1, 2])))
+            ops.append(Op(parent, (), draw(options()), priority))
     return ops
 
 
