@@ -9,10 +9,16 @@ from ..passes.cost_model import CostModel
 from ..passes.forecast import Forecast, forecast
 from ..passes.planner import Knowledge, Order
 from .control_flow import Entry, FoldIteration, MapIteration
+from .engine import Priority
+from .priorities import Priorities, has_objectives
 from .region_instance import RegionInstance
 
 if TYPE_CHECKING:
     from .region_layout import OpLayout
+
+
+CONTROL = frozenset({"trips", "share"})
+"""What observations of control flow are called."""
 
 
 class Series:
@@ -40,6 +46,8 @@ class Observations(Knowledge):
 
     def __init__(self) -> None:
         self._series: dict[tuple[str, Op, int], Series] = {}
+        self.changes = 0
+        """How often what is known of control flow has changed."""
 
     def see(self, kind: str, op: Op, value: float, number: int = 0) -> None:
         """Take notice of one execution of `op`. `kind` is the question of `Knowledge` that this answers."""
@@ -47,7 +55,13 @@ class Observations(Knowledge):
         series = self._series.get(key)
         if series is None:
             series = self._series[key] = Series()
+        if kind in CONTROL and (not series.count or value * series.count != series.total):
+            self.changes += 1
         series.add(value)
+
+    def has(self, kind: str, op: Op) -> bool:
+        """Whether `op` has been executed."""
+        return (kind, op, 0) in self._series
 
     def _mean(self, kind: str, op: Op, number: int = 0) -> float | None:
         series = self._series.get((kind, op, number))
@@ -88,18 +102,38 @@ class Observations(Knowledge):
 
 
 class RunPlan:
-    """What is known of a run so far, and what the planner makes of it."""
+    """What is known of a run so far, and what the planner makes of it. `application`: number of the run."""
 
-    def __init__(self, program: Op, model: CostModel) -> None:
+    def __init__(self, program: Op, model: CostModel, application: int = 0) -> None:
         self.program = program
+        self.application = application
         self.observations = Observations()
         self._model = model
         self._order = Order(program, Knowledge())
+        self._priorities = Priorities(program, self._order, self.observations, model, application) if (
+            has_objectives(program)) else None
+
+    @property
+    def order(self) -> Order:
+        """The stages of all regions, as far as the program's text says."""
+        return self._order
 
     def forecast(self) -> Forecast:
         """Expectations with everything that is known now."""
         order = Order(self.program, self.observations)
         return forecast(self.program, order, self.observations, self._model)
+
+    def priority(self, instance: RegionInstance, layout: OpLayout) -> Priority:
+        """What the scheduler is told of a generate of `instance`."""
+        if self._priorities is not None:
+            return self._priorities.of(instance, layout)
+        return Priority(f"{self.application}/{self.group(instance, layout)}", self.depth(instance, layout),
+                        application=self.application)
+
+    def begin(self, now: float) -> None:
+        """The run begins `now`, as the engines' clock has it."""
+        if self._priorities is not None:
+            self._priorities.began = now
 
     def depth(self, instance: RegionInstance, layout: OpLayout) -> int:
         """How many generates are still to follow one of `instance` before a result of the program is there."""

@@ -70,7 +70,7 @@ class Run:
         default = self._aliases.get("") or next(iter(self.bindings), None)
         self.pure = PureEvaluator(self.layouts, default.engine.tokenizer if default else None, self.stopped)
         self.hosts = Hosts(self, module, host_directory)
-        self.plan = RunPlan(program, costs_of(default.engine) if default else CostModel())
+        self.plan = RunPlan(program, costs_of(default.engine) if default else CostModel(), self.identifier)
         planned = plan_of(program)
         self.progress = ProgressTable(self.plan.order) if planned.early else None
         self.handovers = Handovers() if planned.streams else None
@@ -103,6 +103,7 @@ class Run:
         """A run that has begun; everything is stopped where the block is left early."""
         self.inbox.own()
         self._began = self.now()
+        self.plan.begin(self._began)
         if self.trace is not None:
             self.trace.began = self._began
         if self.timeout is not None:
