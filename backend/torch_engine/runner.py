@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,48 +16,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ...kernels.attention_plan import AttentionPlan, AttentionShape
-from ...kernels.tree_attention import tree_attention
+from ...kernels.cpu.library import Kernels, Unavailable, load_kernels
 from ..model_runner import Segment, StepBatch
 from .attention_hook import UnsupportedAttention
+from .cpu_pools import CpuPools, pack_linears
 from .errors import ModelLoadError, first_line
+from .kv_pools import KVPools, LayerShape, TorchPools
 from .memory import available_bytes, gibibytes
-
-
-@dataclass(frozen=True)
-class LayerShape:
-    """One layer's attention: head counts, sizes of a key and a value, and the dtype of both."""
-
-    heads: int
-    kv_heads: int
-    key_size: int
-    value_size: int
-    dtype: torch.dtype
-
-    @property
-    def bytes_per_token(self) -> int:
-        """Bytes that one token's key and value take in this layer."""
-        return self.kv_heads * (self.key_size + self.value_size) * self.dtype.itemsize
-
-
-@dataclass(frozen=True)
-class LayerPool:
-    """Keys [kv_heads, slots, key_size] and values [kv_heads, slots, value_size] of one layer."""
-
-    keys: Tensor
-    values: Tensor
 
 
 class TorchRunner:
     """A `ModelRunner` over a model that was loaded with our attention (`loading.load_model`).
 
+    On a CPU the compiled kernels take over attention and linear layers where they can, unless `compiled` is False.
     `kv_tokens_read`: keys that a layer read in the last step, a shared run counted once (the layer
     that read most, where windows differ).
     """
 
-    def __init__(self, model: PreTrainedModel, *, context_length: int | None = None) -> None:
+    def __init__(self, model: PreTrainedModel, *, context_length: int | None = None, compiled: bool = True) -> None:
         self._model = model
-        self._pools: list[LayerPool] = []
+        self._pools: KVPools | None = None
         self._selects_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
         config: Any = model.config.get_text_config()
         embeddings: Any = model.get_input_embeddings()
@@ -68,12 +45,23 @@ class TorchRunner:
         self.context_length = _context_length(config, model, context_length)
         self.layers, self.vocabulary_size = self._probe(config.num_hidden_layers)
         self.kv_bytes_per_token = sum(layer.bytes_per_token for layer in self.layers)
-        dtype = str(model.dtype).removeprefix("torch.")
-        self.kernels = f"torch tree attention, torch linear ({dtype}, {self.device.type})"
         self.kv_tokens_read = 0
-        # The plan is shared by all layers, so its thresholds follow the largest.
-        largest = max(self.layers, key=lambda layer: layer.kv_heads * layer.key_size)
-        self._shape = AttentionShape(largest.heads, largest.kv_heads, largest.key_size, self.device)
+        self._compiled: Kernels | None = None
+        self.kernels = self._choose_kernels(load_kernels() if self.device.type == "cpu" and compiled else None)
+
+    def _choose_kernels(self, compiled: Kernels | Unavailable | None) -> str:
+        """Put compiled kernels in place where they compute this model; the names of what is in use."""
+        attention, linear, note = TorchPools.kernel, "torch linear", ""
+        if isinstance(compiled, Unavailable):
+            note = f"; not compiled: {compiled.reason}"
+        elif compiled is not None:
+            if CpuPools.take(self.layers):
+                self._compiled = compiled
+                attention = f"tree attention ({compiled.instructions})"
+            if pack_linears(self._model, compiled):
+                linear = f"packed linear ({compiled.instructions})"
+        dtype = str(self.dtype).removeprefix("torch.")
+        return f"{attention}, {linear}, {dtype} on {self.device.type}{note}"
 
     def allocate(self, slots: int) -> None:
         """Reserve the KV pool. Raises ModelLoadError when memory does not suffice."""
@@ -87,13 +75,10 @@ class TorchRunner:
         if free is not None and wanted > free:
             raise ModelLoadError(complaint)
         try:
-            self._pools = [
-                LayerPool(
-                    torch.empty(layer.kv_heads, slots, layer.key_size, dtype=layer.dtype, device=self.device),
-                    torch.empty(layer.kv_heads, slots, layer.value_size, dtype=layer.dtype, device=self.device),
-                )
-                for layer in self.layers
-            ]
+            if self._compiled is not None:
+                self._pools = CpuPools(self._compiled, self.layers, slots)
+            else:
+                self._pools = TorchPools(self.layers, slots, self.device)
         except RuntimeError as error:  # torch reports CPU and CUDA exhaustion alike
             raise ModelLoadError(complaint) from error
 
@@ -114,11 +99,12 @@ class TorchRunner:
             [end - 1 for segment, end in zip(segments, ends, strict=True) if segment.wants_logits], np.int64
         )
         with torch.inference_mode():
-            step = _PooledStep(self._pools, self._shape, batch, self._indices([s.slots for s in segments]))
+            assert self._pools is not None, "allocate comes before the first step"
+            step = self._pools.begin(batch, self._indices([s.slots for s in segments]))
             logits = self._forward(
                 self._indices([segment.token_ids for segment in segments]), self._indices(positions), wanted, step
             )
-            step.finish(len(self.layers))
+            step.finish()
             self.kv_tokens_read = step.kv_tokens_read
             return logits.float().cpu().numpy()
 
@@ -177,49 +163,6 @@ class _Probe:
         heads, kv_heads = query.shape[1], key.shape[1]
         self.layers.append(LayerShape(heads, kv_heads, key.shape[-1], value.shape[-1], key.dtype))
         return value.repeat_interleave(heads // kv_heads, dim=1).transpose(1, 2)
-
-
-class _PooledStep:
-    """One step of the pool: what each layer writes and reads."""
-
-    def __init__(self, pools: Sequence[LayerPool], shape: AttentionShape, batch: StepBatch, slots: Tensor) -> None:
-        self._pools = pools
-        self._shape = shape
-        self._batch = batch
-        self._slots = slots
-        self._plans: dict[int | None, AttentionPlan] = {}
-        self._layer = 0
-
-    @property
-    def kv_tokens_read(self) -> int:
-        return max((plan.kv_tokens_read for plan in self._plans.values()), default=0)
-
-    def attend(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        *,
-        scale: float | None,
-        window: int | None,
-        soft_cap: float | None,
-        sinks: Tensor | None,
-    ) -> Tensor:
-        pool = self._pools[self._layer]
-        self._layer += 1
-        pool.keys.index_copy_(1, self._slots, key[0])
-        pool.values.index_copy_(1, self._slots, value[0])
-        if window not in self._plans:
-            self._plans[window] = AttentionPlan(self._batch.runs, self._batch.segments, self._shape, window)
-        output = tree_attention(
-            query[0], pool.keys, pool.values, self._plans[window], scale=scale, soft_cap=soft_cap, sinks=sinks
-        )
-        return output[None]
-
-    def finish(self, layers: int) -> None:
-        """Check that every layer has attended once."""
-        if self._layer != layers:
-            raise RuntimeError(f"{self._layer} of {layers} layers attended in this step")
 
 
 def _context_length(config: Any, model: PreTrainedModel, wanted: int | None) -> int:

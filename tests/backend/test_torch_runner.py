@@ -10,15 +10,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from semlang.backend.model_runner import KVRun, Segment, StepBatch
+from semlang.backend.torch_engine.cpu_pools import CpuPools
+from semlang.backend.torch_engine.kv_pools import TorchPools
 from semlang.backend.torch_engine.loading import load_model
 from semlang.backend.torch_engine.runner import TorchRunner
 from semlang.backend.torch_engine.self_check import VERIFIED
+from semlang.kernels.cpu.library import find_compiler
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
 SLOTS = 400
 COMMON = {
     "vocab_size": 97,
-    "hidden_size": 48,
+    "hidden_size": 96,
     "intermediate_size": 64,
     "num_hidden_layers": 3,
     "num_attention_heads": 6,
@@ -37,7 +40,7 @@ LATENT = {
     "kv_lora_rank": 16,
     "qk_rope_head_dim": 8,
     "qk_nope_head_dim": 8,
-    "v_head_dim": 12,
+    "v_head_dim": 16,
     "first_k_dense_replace": 1,
     "num_key_value_heads": 6,
 }
@@ -55,7 +58,7 @@ MODELS: dict[str, dict[str, Any]] = {
     },
     "phi3": {"sliding_window": 12},
     "gpt2": {"n_inner": 64},
-    "opt": {"ffn_dim": 64, "word_embed_proj_dim": 48},
+    "opt": {"ffn_dim": 64, "word_embed_proj_dim": 96},
     "apertus": {},
     "arcee": {},
     "cohere": {"logit_scale": 0.3},
@@ -69,7 +72,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "query_pre_attn_scalar": 16,
         "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
     },
-    "glm4": {"head_dim": 8},
+    "glm4": {"head_dim": 16},
     "gpt_bigcode": {},
     "gpt_neox": {},
     "gpt_oss": {**EXPERTS, "head_dim": 16, "sliding_window": 8},
@@ -110,7 +113,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def pair(name: str, directory: Path) -> Pair:
+def pair(name: str, directory: Path, *, compiled: bool = True) -> Pair:
     torch.manual_seed(0)
     auto: Any = AutoModelForCausalLM
     model = auto.from_config(AutoConfig.for_model(name, **{**COMMON, **MODELS[name]}))
@@ -118,14 +121,16 @@ def pair(name: str, directory: Path) -> Pair:
         if parameter.dim() > 1:
             parameter.data.normal_(0, 0.12)
     model.save_pretrained(directory)
-    runner = TorchRunner(load_model(str(directory)))
+    runner = TorchRunner(load_model(str(directory)), compiled=compiled)
     runner.allocate(SLOTS)
+    assert isinstance(runner._pools, CpuPools if compiled and find_compiler() else TorchPools), runner.kernels
     poison(runner)
     plain = auto.from_pretrained(directory, attn_implementation="eager")
     return Pair(runner, plain.eval())
 
 
 def poison(runner: TorchRunner) -> None:
+    assert isinstance(runner._pools, TorchPools | CpuPools)
     for pool in runner._pools:
         pool.keys.fill_(torch.nan)
         pool.values.fill_(torch.nan)
@@ -154,9 +159,10 @@ def test_every_verified_architecture_is_here() -> None:
     assert set(MODELS) == VERIFIED
 
 
+@pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("name", MODELS)
-def test_logits_equal_plain_transformers(name: str, tmp_path: Path) -> None:
-    models = pair(name, tmp_path)
+def test_logits_equal_plain_transformers(name: str, compiled: bool, tmp_path: Path) -> None:
+    models = pair(name, tmp_path, compiled=compiled)
     run, slots, random = models.runner.run, Slots(), np.random.default_rng(0)
     tokens = [random.integers(3, 97, count) for count in (21, 7, 1, 4, 1, 1, 15, 1, 9)]
     prefix, long, single, short, *new = tokens
@@ -288,7 +294,7 @@ def test_bad_segments(llama: Pair) -> None:
 def test_what_a_runner_says_of_itself(llama: Pair) -> None:
     runner = llama.runner
     assert (runner.vocabulary_size, runner.context_length) == (97, 128)
-    assert runner.kv_bytes_per_token == 3 * 2 * (8 + 8) * 4
+    assert runner.kv_bytes_per_token == 3 * 2 * (16 + 16) * 4
     assert "float32" in runner.kernels
 
 

@@ -1,0 +1,86 @@
+"""The compiled kernels under a `transformers` model on a CPU: attention with its KV pools, and linear layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from torch import Tensor, nn
+
+from ...kernels.cpu.attention import CpuAttention, PagedPool, supports
+from ...kernels.cpu.library import Kernels
+from ...kernels.cpu.linear import ENTRIES, PackedLinear
+from ...kernels.cpu.plan import ItemPlan
+from ..model_runner import StepBatch
+from .kv_pools import LayerShape, Step
+
+
+class CpuPools:
+    """Implements `kv_pools.KVPools` by the C++ kernel."""
+
+    def __init__(self, kernels: Kernels, layers: Sequence[LayerShape], slots: int) -> None:
+        self.kernel = f"tree attention ({kernels.instructions})"
+        self._attention = CpuAttention(kernels)
+        self._pools = [
+            PagedPool.allocate(slots, layer.kv_heads, layer.key_size, layer.value_size, layer.dtype)
+            for layer in layers
+        ]
+        self._groups = [layer.heads // layer.kv_heads for layer in layers]
+
+    def __iter__(self) -> Iterator[PagedPool]:
+        return iter(self._pools)
+
+    @staticmethod
+    def take(layers: Sequence[LayerShape]) -> bool:
+        """Whether the kernel computes all of these layers."""
+        return all(supports(one.heads, one.kv_heads, one.key_size, one.value_size, one.dtype)
+                   for one in layers)
+
+    def begin(self, batch: StepBatch, slots: Tensor) -> Step:
+        """See `kv_pools.KVPools`."""
+        return _CpuStep(self._attention, self._pools, self._groups, batch, slots)
+
+
+class _CpuStep:
+    """One step. The plan depends on the window and on the heads of a KV head, not on the layer."""
+
+    def __init__(self, attention: CpuAttention, pools: Sequence[PagedPool], groups: Sequence[int], batch: StepBatch,
+                 slots: Tensor) -> None:
+        self._attention = attention
+        self._pools = pools
+        self._groups = groups
+        self._batch = batch
+        self._slots = slots
+        self._plans: dict[tuple[int | None, int], ItemPlan] = {}
+        self._layer = 0
+
+    @property
+    def kv_tokens_read(self) -> int:
+        return max((plan.kv_tokens_read for plan in self._plans.values()), default=0)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, scale: float | None, window: int | None,
+               soft_cap: float | None, sinks: Tensor | None) -> Tensor:
+        pool, group = self._pools[self._layer], self._groups[self._layer]
+        self._layer += 1
+        plan = self._plans.get((window, group))
+        if plan is None:
+            plan = self._plans[window, group] = ItemPlan(
+                self._batch.runs, self._batch.segments, group=group, window=window)
+        query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
+        return self._attention.attend(query, key, value, self._slots, pool, plan, scale=scale, soft_cap=soft_cap,
+                                      sinks=sinks)[None]
+
+    def finish(self) -> None:
+        """Check that every layer has attended once."""
+        if self._layer != len(self._pools):
+            raise RuntimeError(f"{self._layer} of {len(self._pools)} layers attended in this step")
+
+
+def pack_linears(model: nn.Module, kernels: Kernels) -> int:
+    """Put packed layers in the place of the model's linear ones; how many."""
+    packed = 0
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if type(child) is nn.Linear and child.weight.dtype in ENTRIES and child.weight.device.type == "cpu":
+                setattr(module, name, PackedLinear(child, kernels))
+                packed += 1
+    return packed
