@@ -2,12 +2,17 @@
 
 The file stands beside the program, or `--config` names it:
 
-    engine = "torch"                # torch or reference
+    engine = "torch"                # torch, reference or simulate
     device = "cpu"                  # cpu or cuda
     model = "Qwen/Qwen3-0.6B"       # the default model: a directory or an identifier
 
     [models]                        # what the aliases in `model small = "…"` stand for
     small = "models/small"          # a directory is relative to this file
+
+    [simulate]                      # the simulated engine
+    engines = 4                     # how many
+    costs = "a100-13b"              # what its steps cost: embedded (default), a100-7b, a100-13b, a6000-7b
+    host_seconds = 0.2              # what each host call takes; without it, what it takes on this machine
 
 What the command line says comes first, then `SEMC_MODEL`, then this file, then what the program says.
 """
@@ -23,7 +28,20 @@ from ..ir.diagnostics import InputError
 
 NAME = "semc.toml"
 CONFIGURATION = "E1103"
-KEYS = ("device", "engine", "model", "models")
+KEYS = ("device", "engine", "model", "models", "simulate")
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What the table `[simulate]` says."""
+
+    engines: int = 1
+    costs: str = "embedded"
+    host_seconds: float | None = None
+
+
+DEFAULT_SIMULATION = Simulation()
+
 
 
 @dataclass(frozen=True)
@@ -34,6 +52,7 @@ class Configuration:
     device: str | None = None
     model: str | None = None
     models: dict[str, str] = field(default_factory=dict)
+    simulate: Simulation = DEFAULT_SIMULATION
 
 
 def find(program: str, named: str | None) -> Configuration:
@@ -64,11 +83,33 @@ def read(path: Path) -> Configuration:
     if not isinstance(models, dict):
         raise InputError.of(CONFIGURATION, f"{path}: `models` must be a table of aliases")
     for key, value in [*table.items(), *models.items()]:
-        if key != "models" and not isinstance(value, str):
+        if key not in ("models", "simulate") and not isinstance(value, str):
             raise InputError.of(CONFIGURATION, f"{path}: `{key}` must be text")
     model = table.get("model")
     return Configuration(table.get("engine"), table.get("device"), model and beside(path, model),
-                         {alias: beside(path, model) for alias, model in models.items()})
+                         {alias: beside(path, model) for alias, model in models.items()},
+                         simulation(path, table.get("simulate", {})))
+
+
+def simulation(path: Path, table: object) -> Simulation:
+    """The table `[simulate]`. InputError for what is not in it."""
+    def wrong(message: str) -> InputError:
+        return InputError.of(CONFIGURATION, f"{path}: `simulate` {message}",
+                             fix="known keys: engines (at least 1), costs, host_seconds (at least 0)")
+
+    if not isinstance(table, dict):
+        raise wrong("must be a table")
+    for key, value in table.items():
+        match key, value:
+            case "engines", int() if value >= 1 and not isinstance(value, bool):
+                pass
+            case "costs", str():
+                pass
+            case "host_seconds", int() | float() if value >= 0 and not isinstance(value, bool):
+                pass
+            case _:
+                raise wrong(f"has the wrong entry `{key} = {value}`")
+    return Simulation(**table)
 
 
 def beside(path: Path, model: str) -> str:

@@ -12,6 +12,7 @@ from .profiles import stored_profile
 if TYPE_CHECKING:
     from ..backend.engine import Engine
     from ..backend.step_engine import StepEngine
+    from .simulation import Simulator
 
 
 class EnginePool:
@@ -21,6 +22,7 @@ class EnginePool:
         self._prefix_cache = prefix_cache
         self._trace = trace
         self._engines: dict[tuple[str, str, str | None], Engine] = {}
+        self._simulator: Simulator | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -40,10 +42,19 @@ class EnginePool:
         return found
 
     def _make(self, choice: ModelChoice, alias: str) -> Engine:
+        if choice.engine == "simulate":
+            return self._simulate(choice, alias)
         engine = self._load(choice, alias)
         profile = stored_profile(choice.engine, choice.models[alias], choice.device)
         engine.costs = profile.costs if profile is not None else None
         return engine
+
+    def _simulate(self, choice: ModelChoice, alias: str) -> Engine:
+        from .simulation import Simulator
+
+        if self._simulator is None:
+            self._simulator = Simulator(choice.simulation, prefix_cache=self._prefix_cache, trace=self._trace)
+        return self._simulator.engine(choice.models[alias], alias)
 
     def _load(self, choice: ModelChoice, alias: str) -> StepEngine:
         from ..backend.torch_engine.errors import ModelLoadError

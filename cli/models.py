@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from ..ir.core import Module, Op, Root, Table, Word, walk
@@ -26,6 +26,7 @@ class ModelChoice:
     engine: str
     device: str
     models: dict[str, str | None]
+    simulation: configuration.Simulation = configuration.DEFAULT_SIMULATION
 
     @property
     def is_embedded(self) -> bool:
@@ -52,10 +53,12 @@ def choose_models(module: Module, declared: Mapping[str, str], arguments: argpar
     bound[DEFAULT] = flags.get(DEFAULT) or os.environ.get("SEMC_MODEL") or settings.model or ""
     models: dict[str, str | None] = {}
     for alias in sorted(models_in_use(module)):
-        # The reference engine computes without a model: what only the source names need not be there.
-        named = declared.get(alias) if engine != "reference" else None
+        # The other engines compute without a model: what only the source names need not be there.
+        named = declared.get(alias) if engine == "torch" else None
         models[alias] = bound.get(alias) or named
-    return ModelChoice(engine, arguments.device or settings.device or "cpu", models)
+    engine, _, count = engine.partition(":")
+    simulation = replace(settings.simulate, engines=int(count)) if count else settings.simulate
+    return ModelChoice(engine, arguments.device or settings.device or "cpu", models, simulation)
 
 
 def declared_models(module: Module) -> dict[str, str]:
@@ -116,6 +119,13 @@ def target_of(choice: ModelChoice) -> Target:
             found = targets[alias] = ModelTarget(load_tokenizer(directory), read_context_length(directory))
         except (ModelLoadError, TokenizerError) as error:
             raise model_error(alias, error) from None
+        if choice.engine == "simulate":
+            from .simulation import device
+
+            simulated = device(choice.simulation.costs)
+            found.kv_slots, found.costs = simulated.kv_slots, simulated.costs
+            found.max_batch, found.max_step_tokens = simulated.costs.max_batch, simulated.costs.max_step_tokens
+            continue
         profile = stored_profile(choice.engine, model, choice.device)
         if profile is not None:
             found.kv_slots, found.costs = profile.kv_slots, profile.costs

@@ -10,8 +10,8 @@ from ..ir.diagnostics import Diagnostics, InputError
 from ..ir.source import SourceFile
 
 USAGE = "E1101"
-ENGINES = ("torch", "reference")
-PLANNED_ENGINES = ("openai", "dynamo", "simulate")
+ENGINES = ("torch", "reference", "simulate")
+PLANNED_ENGINES = ("openai", "dynamo")
 NOT_BUILT = "E1102"
 UNWRITABLE = "E1104"
 ARGUMENT = "E1105"
@@ -31,7 +31,8 @@ def add_program(parser: argparse.ArgumentParser) -> None:
 def add_models(parser: argparse.ArgumentParser) -> None:
     """`--engine`, `--model`, `--device`, `--config`."""
     parser.add_argument("--engine", type=engine_name, metavar="ENGINE",
-                        help="torch (default) or reference, a deterministic stand-in for a model")
+                        help="torch (default); reference, a deterministic stand-in for a model; or simulate, the same "
+                             "texts in virtual time (simulate:N for N engines)")
     parser.add_argument("--model", action="append", default=[], metavar="[ALIAS=]DIR|ID",
                         help="the default model, or with ALIAS= the model that an alias of the program stands for; "
                              "without it SEMC_MODEL, the configuration, and then a small embedded model")
@@ -44,7 +45,11 @@ def engine_name(text: str) -> str:
     kind = text.partition(":")[0]
     if kind in PLANNED_ENGINES:
         raise InputError.of(NOT_BUILT, f"the engine `{kind}` is not built yet", fix="use --engine torch or reference")
-    if text not in ENGINES:
+    if kind == "simulate" and text != kind:
+        count = text.partition(":")[2]
+        if not count.isdecimal() or int(count) < 1:
+            raise InputError.of(USAGE, f"`{text}` is no engine: after `simulate:` comes how many engines there are")
+    elif text not in ENGINES:
         raise InputError.of(USAGE, f"there is no engine `{text}`", fix=f"the engines are {', '.join(ENGINES)}")
     return text
 

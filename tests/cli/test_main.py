@@ -43,7 +43,7 @@ def test_planned_commands_say_that_they_are_not_built(command: str, capsys: pyte
     assert f"`semc {command}`" in (shown := capsys.readouterr().err) and "not built yet" in shown
 
 
-@pytest.mark.parametrize("engine", ["openai:http://localhost:1", "dynamo:x", "simulate"])
+@pytest.mark.parametrize("engine", ["openai:http://localhost:1", "dynamo:x"])
 def test_planned_engines_say_that_they_are_not_built(engine: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "programs/chat.sem", "--engine", engine]) == 2
     assert "is not built yet" in capsys.readouterr().err
