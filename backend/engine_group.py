@@ -340,7 +340,6 @@ class EngineGroup:
         """An engine has failed: it gets no more calls, and those that it has come back one by one."""
         if not member.alive:
             return
-        member.alive = False
         self._last_failure = error
         self._contexts.lost(member)
         self._reports.append(member.engine.close)

@@ -170,6 +170,7 @@ class GroupContexts:
 
     def lost(self, member: Member) -> None:
         """An engine is gone with all that it held."""
+        member.lose()
         for context in self._live:
             context.places.discard(member)
             context.resident.discard(member)

@@ -57,6 +57,14 @@ class Member:
             self._cached_tokens -= size
             self.load.runs.pop(oldest, None)
 
+    def lose(self) -> None:
+        """The engine has failed: nothing is there any more. Calls that it ran have still to `end`."""
+        self.alive = False
+        self._held.clear()
+        self._cached.clear()
+        self._cached_tokens = 0
+        self.load.runs.clear()
+
     def begin(self, call: WaitingCall) -> Demand:
         """A call is sent to the engine. Returns what `end` takes."""
         self.running += 1
