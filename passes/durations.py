@@ -44,7 +44,7 @@ def _generate(op: Op, lengths: ExpectedLengths, count: float, costs: CostModel) 
 def _fill(op: Op, lengths: ExpectedLengths, count: float, costs: CostModel) -> float:
     tokens = max(1.0, count) * lengths.tokens[op]
     held = lengths.parent_length(op) + lengths.tokens[op] / 2
-    return costs.step_seconds(tokens, 0, tokens * held) - costs.step_seconds(0, 0, 0)
+    return costs.step_seconds(tokens, 0, 0, tokens * held) - costs.step_seconds(0, 0, 0)
 
 
 def copies(program: Op, knowledge: Knowledge) -> dict[Region, float]:
