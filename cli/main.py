@@ -32,12 +32,12 @@ SUMMARIES = {
     "test": "run the test blocks of source files",
     "fmt": "format source files in place",
     "passes": "list the passes and pipelines",
+    "view": "write a page that shows a program, its compilation and a run",
     "profile": "measure the cost model of an engine",
 }
 PLANNED = {
     "serve": "programs and completions over HTTP",
     "bench": "benchmarks",
-    "view": "a run or a compilation as a web page",
 }
 
 
@@ -124,6 +124,8 @@ def load(name: str) -> Command:
             from .test import COMMAND
         case "fmt":
             from .fmt import COMMAND
+        case "view":
+            from .view import COMMAND
         case "passes":
             from .passes import COMMAND
         case "profile":

@@ -12,6 +12,10 @@ from ..backend.trace import PROGRAM, Span, TraceRecorder
 from ..ir.core import Op
 
 
+MOST_LINKS = 500_000
+"""Links of the tree of contexts that are followed to count who shares what."""
+
+
 @dataclass(frozen=True)
 class MeasuredCall:
     """One generate as it ran. Times are seconds since the run began; `first_token` None where there was none.
@@ -71,6 +75,8 @@ class Measurement:
     hosts: list[MeasuredHost] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     errors: dict[str, str] = field(default_factory=dict)
+    prefix_uses: dict[Op, tuple[int, int]] = field(default_factory=dict)
+    """Of each fill operation: contexts that it made, and calls whose prompts hold their tokens."""
 
     def __post_init__(self) -> None:
         self.by_op: dict[Op, list[MeasuredCall]] = {}
@@ -115,7 +121,8 @@ def measure(recorder: TraceRecorder, stats: RunStats, errors: Iterable[tuple[str
                   span.arguments["decode_rows"], span.arguments["tokens"], span.arguments["kv_tokens"])
              for span in engines if span.kind == "step"]
     names = {number: name for number, name in recorder.processes.items() if number != PROGRAM}
-    return Measurement(stats, names, calls, hosts, sorted(steps, key=lambda step: step.start), dict(errors))
+    return Measurement(stats, names, calls, hosts, sorted(steps, key=lambda step: step.start), dict(errors),
+                       _prefix_uses(spans, engines, recorder.fills))
 
 
 def _call(span: Span, zero: float, first_tokens: dict[int, float | None], engines: dict[str, int],
@@ -151,3 +158,22 @@ def _filled_tokens(calls: list[Span], engines: list[Span]) -> dict[int, int]:
             context = parents[context]
         filled[span.arguments["context"]] = total
     return filled
+
+
+def _prefix_uses(calls: list[Span], engines: list[Span], fills: dict[int, Op]) -> dict[Op, tuple[int, int]]:
+    """How often each fill ran, and how many calls hold its tokens; of the first calls in a long run."""
+    parents = {span.arguments["context"]: span.arguments["parent"] for span in engines if span.kind == "fill"}
+    parents |= {span.arguments["context"]: span.arguments["parent"] for span in calls}
+    uses: dict[Op, int] = {}
+    budget = MOST_LINKS
+    for span in calls:
+        context = span.arguments["parent"]
+        while context in parents and budget > 0:
+            budget -= 1
+            if context in fills:
+                uses[fills[context]] = uses.get(fills[context], 0) + 1
+            context = parents[context]
+    made: dict[Op, int] = {}
+    for op in fills.values():
+        made[op] = made.get(op, 0) + 1
+    return {op: (made[op], count) for op, count in uses.items()}

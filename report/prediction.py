@@ -49,6 +49,7 @@ class Analysis:
     def __init__(self, module: Module, target: Target, arguments: Mapping[str, RuntimeValue]) -> None:
         self.module = module
         self.target = target
+        self.arguments = arguments
         self.program = next(op for op in module.ops if op.name == "sem.program")
         self._static = static_knowledge(module, target, arguments)
         self.lengths = self._static.lengths

@@ -42,7 +42,8 @@ class Counts:
 class Stage:
     """A module after a pass (`report` is None for what the first pass was given), and what a run of it would take.
 
-    `prediction`: of a run if nothing but lowering followed; None where it was not asked for.
+    `prediction`: of a run if nothing but lowering followed; None where it was not asked for. `module`: a copy, of
+    the stage after the first pass where the text is kept too.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Stage:
     counts: Counts
     prediction: Prediction | None = None
     ir: str = field(default="", repr=False)
+    module: Module | None = field(default=None, repr=False)
 
     @property
     def fired(self) -> int:
@@ -89,6 +91,7 @@ def run_stages(module: Module, passes: Sequence[Pass], target: Target, arguments
         stage = Stage(run.name, run.text, run.report, run.seconds, counts_of(module))
         if number == 0:
             generates = stage.counts.calls
+            stage.module = clone_module(module) if keep_ir else None
         last = stages[-1]
         is_border = number in (0, len(passes) - 1)
         if stage.fired == 0 and last.prediction is not None and not is_border:

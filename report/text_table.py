@@ -12,7 +12,7 @@ GAP = "  "
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its title, the most characters of a cell (the rest is cut with `…`), and whether it is aligned right."""
+    """A column: its title, the most characters of a cell (the rest is cut), and whether it is aligned right."""
 
     title: str
     most: int = 1000

@@ -170,7 +170,7 @@ program Main() -> (a: text, b: text) { return Inner("x"), Inner("y") }
     calls = explain_json(capsys)["calls"]
     assert [call["site"] for call in calls] == ["main.sem:3:44"] * 2
     assert [call["called_from"] for call in calls] == [["main.sem:3:44", "main.sem:4:47"],
-                                                       ["main.sem:3:44", "main.sem:4:60"]]
+                                                       ["main.sem:3:44", "main.sem:4:59"]]
 
 
 def test_printed_ir_can_be_explained(capsys: pytest.CaptureFixture[str]) -> None:
