@@ -79,10 +79,10 @@ class EnginePool:
 
 def target_of_engines(choice: ModelChoice, engines: dict[str, Engine]) -> Target:
     """What passes may know of the engines that a program is about to run on."""
-    return Target({alias: _target(engine) for alias, engine in engines.items()}, choice.engine)
+    return Target({alias: target_of_engine(engine) for alias, engine in engines.items()}, choice.engine)
 
 
-def _target(engine: Engine) -> ModelTarget:
+def target_of_engine(engine: Engine) -> ModelTarget:
     """Engines need not say what their memory, their steps and the costs of these are."""
     return ModelTarget(engine.tokenizer, engine.context_length, getattr(engine, "kv_slots", None),
                        getattr(engine, "max_batch", None), getattr(engine, "max_step_tokens", None),

@@ -34,10 +34,10 @@ SUMMARIES = {
     "passes": "list the passes and pipelines",
     "view": "write a page that shows a program, its compilation and a run",
     "profile": "measure the cost model of an engine",
+    "bench": "compare compiled programs with request-by-request clients",
 }
 PLANNED = {
     "serve": "programs and completions over HTTP",
-    "bench": "benchmarks",
 }
 
 
@@ -128,6 +128,8 @@ def load(name: str) -> Command:
             from .view import COMMAND
         case "passes":
             from .passes import COMMAND
+        case "bench":
+            from .bench import COMMAND
         case "profile":
             from .profile import COMMAND
         case _ if name in PLANNED:

@@ -66,7 +66,7 @@ def roofline(device: Device, model: ModelShape, *, max_batch: int = 256,
     weights = 2 * model.parameters
     costs = CostModel(
         step=LAUNCH_SECONDS + weights / bandwidth, prefill_token=2 * model.parameters / arithmetic,
-        decode_row=ROW_SECONDS, kv_token=model.kv_bytes / bandwidth,
+        batch=0.0, decode_row=ROW_SECONDS, kv_token=model.kv_bytes / bandwidth,
         attention=4 * model.layers * model.kv_width / (ATTENTION_SHARE * device.arithmetic),
         call=CALL_SECONDS, max_batch=max_batch, max_step_tokens=max_step_tokens)
     slots = int((USABLE_MEMORY * device.memory - weights) / model.kv_bytes)

@@ -101,7 +101,7 @@ def map_reduce(tokenizer: Tokenizer, *, scale: float = 1.0, width: float = 1.0, 
 
 def copilot(tokenizer: Tokenizer, *, scale: float = 1.0, width: float = 1.0, seed: int = 0,
             number: int = 64) -> Workload:
-    """Figures 14 and 15: 64 requests of 5,224 to 7,492 tokens, the first 5,107 of them the same, 183 to 800 out."""
+    """Figures 14, 15: 64 requests of 5,224 to 7,492 tokens, the first 5,107 of them the same, 183 to 800 out."""
     sizes, maker, chance = Sizes(scale, width), TextMaker(tokenizer, seed), random.Random(seed)
     instructions = maker.text(sizes.tokens(5107))
     questions = []
