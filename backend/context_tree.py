@@ -46,7 +46,7 @@ class Node:
     """A run of tokens of one or more contexts, from position `start`."""
 
     __slots__ = (
-        "children", "computed", "computing", "held", "id", "key", "last_used", "live", "live_children", "marks",
+        "children", "claimed", "computed", "computing", "held", "id", "key", "last_used", "live", "live_children", "marks",
         "parent", "pinned", "resident", "resident_children", "slots", "start", "tokens",
     )
 
@@ -61,6 +61,8 @@ class Node:
         self.resident = 0
         self.computed = 0
         """How many tokens have ever been computed: those beyond `resident` had their KV dropped."""
+        self.claimed = 0
+        """How many tokens calls have needed: resident ones beyond were filled early."""
         self.children: dict[int, Node] = {}
         self.resident_children = 0
         self.marks: list[Mark] = []
@@ -68,7 +70,7 @@ class Node:
         self.live = False
         self.live_children = 0
         self.held = 0
-        """Resident tokens that some mark needs."""
+        """Resident tokens that some mark needs, early ones apart."""
         self.last_used = 0
         self.pinned = -1
         """The last step that needs this node: it may not lose KV before that step has run."""
@@ -98,7 +100,7 @@ class ContextTree:
         root_tokens = np.array([] if bos_id is None else [bos_id], dtype=np.int64)
         self.root = Node(next(self._ids), None, 0, root_tokens)
         self.live_tokens = 0
-        """Resident tokens that marks need, BOS excluded; shared ones count once."""
+        """Resident tokens that marks need, BOS and what was filled early excluded; shared ones count once."""
 
     # ---- marks ----
 
@@ -239,7 +241,7 @@ class ContextTree:
         node.parent.children[upper.key] = upper
         tokens, slots = GrowingArray(node.tokens.view(offset)), GrowingArray(node.slots.view(offset))
         node.parent, node.start, node.tokens, node.slots = upper, node.start + offset, tokens, slots
-        upper.resident, upper.computed = node.resident, node.computed
+        upper.resident, upper.computed, upper.claimed = node.resident, node.computed, node.claimed
         self._divide_counts(upper, node, offset)
         return upper
 
@@ -248,6 +250,7 @@ class ContextTree:
         """`upper` has the counts of the whole node; give each half its part."""
         lower.resident, lower.computed = max(upper.resident - offset, 0), max(upper.computed - offset, 0)
         upper.resident, upper.computed = min(upper.resident, offset), min(upper.computed, offset)
+        lower.claimed, upper.claimed = max(upper.claimed - offset, 0), min(upper.claimed, offset)
         upper.last_used = lower.last_used = max(upper.last_used, lower.last_used)
         upper.pinned = lower.pinned = max(upper.pinned, lower.pinned)
 
@@ -261,6 +264,7 @@ class ContextTree:
                 self.drop_kv(node, node.live_end - node.start)
             node.tokens.truncate(keep - node.start)
             node.computed = min(node.computed, keep - node.start)
+            node.claimed = min(node.claimed, keep - node.start)
             if keep > node.start:
                 return
             parent = node.parent
@@ -269,10 +273,10 @@ class ContextTree:
             node = parent
 
     def held_tokens(self, node: Node) -> int:
-        """How many resident tokens of `node` some mark needs."""
+        """How many resident tokens of `node` some mark needs, those apart that no call has needed yet."""
         if node.parent is None:
             return 0
-        return max(0, min(node.resident, node.live_end - node.start))
+        return max(0, min(node.resident, node.claimed, node.live_end - node.start))
 
     def _refresh(self, node: Node) -> None:
         """Bring `held` and `live` up to date after marks or residency of `node` changed."""
@@ -310,8 +314,18 @@ class ContextTree:
         parent = node.parent
         return parent.slots[-1] if parent is not None and len(parent.slots) == len(parent.tokens) > 0 else None
 
-    def commit(self, node: Node) -> None:
-        """All reserved tokens of `node` have been computed."""
+    def claim(self, path: list[Node], position: int) -> None:
+        """A call needs the context of `path` up to `position`."""
+        for node in path:
+            needed = min(position, node.end) - node.start
+            if node.claimed < needed:
+                node.claimed = needed
+                self._refresh(node)
+
+    def commit(self, node: Node, *, early: bool = False) -> None:
+        """All reserved tokens of `node` have been computed; `early`: before any call needed them."""
+        if not early:
+            node.claimed = max(node.claimed, len(node.slots))
         self._set_resident(node, len(node.slots))
         node.computed = max(node.computed, node.resident)
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from ..ir.core import Root, TokenList, Word
-from .engine import ROOT, Engine
+from ..ir.core import Op, Root, TokenList, Word
+from .engine import ROOT, Engine, FillHint
 
 _identifiers = count(ROOT + 1)
 """Identifiers of contexts are never used twice in a process, so runs may share an engine."""
@@ -93,13 +93,22 @@ class Context:
         return f"<context {self.identifier}: {self.length} tokens>"
 
 
-def fill(binding: EngineBinding, parent: Context | None, pieces: Sequence[Any], *, spaced: frozenset[int],
-         roles: tuple[str, ...], label: str, measure: Callable[[int, int], None]) -> Context:
-    """The context of `parent` (None for the empty one) followed by `pieces`, of which `spaced` get one space in front.
+@dataclass(frozen=True)
+class Encoded:
+    """What pieces become: the tokens, all roles so far, and whether a first piece is still to come."""
+
+    ids: list[int]
+    roles: tuple[str, ...]
+    is_start: bool
+
+
+def encode(binding: EngineBinding, parent: Context | None, pieces: Sequence[Any], *, spaced: frozenset[int],
+           roles: tuple[str, ...], measure: Callable[[int, int], None] | None = None) -> Encoded:
+    """The tokens of `pieces` after `parent` (None for the empty context); `spaced` ones get one space in front.
 
     A piece is a TokenList, a text (tokenized by itself) or a word `role(name)`; `roles` are those that begin inside
     the token lists, before any such word. `measure` is told the position and tokens of each text.
-    Raises EngineError, TokenizerError.
+    Raises TokenizerError.
     """
     tokenizer = binding.engine.tokenizer
     roles = (*parent.roles, *roles) if parent else roles
@@ -116,12 +125,28 @@ def fill(binding: EngineBinding, parent: Context | None, pieces: Sequence[Any], 
         else:
             assert isinstance(piece, str), f"a piece is text, not {type(piece).__name__}"
             encoded = tokenizer.encode_piece(" " + piece if position in spaced else piece, first=is_start)
-            measure(position, len(encoded))
+            if measure is not None:
+                measure(position, len(encoded))
             ids.extend(encoded)
         is_start = False
-    context = extended(binding, parent, ids, roles=roles, is_start=is_start)
-    binding.engine.fill(ids, context.identifier, parent.identifier if parent else ROOT, label=label)
+    return Encoded(ids, roles, is_start)
+
+
+def fill(binding: EngineBinding, parent: Context | None, encoded: Encoded, *, label: str, hint: FillHint = FillHint(),
+         resident: tuple[int, int] | None = None) -> Context:
+    """The context of `parent` (None for the empty one) followed by `encoded`.
+
+    `resident`: a context that holds so many of these tokens after `parent` already. Raises EngineError.
+    """
+    context = extended(binding, parent, encoded.ids, roles=encoded.roles, is_start=encoded.is_start)
+    start, done = resident or (parent.identifier if parent else ROOT, 0)
+    binding.engine.fill(encoded.ids[done:], context.identifier, start, label=label, hint=hint)
     return context
+
+
+def new_identifier() -> int:
+    """An identifier for a context that no handle stands for."""
+    return next(_identifiers)
 
 
 def extended(binding: EngineBinding, parent: Context | None, ids: Sequence[int], *, roles: tuple[str, ...] = (),
@@ -132,6 +157,14 @@ def extended(binding: EngineBinding, parent: Context | None, ids: Sequence[int],
         chain = TokenChain(parent.chain if parent else None, ids) if ids or not parent else parent.chain
     return Context(binding, length=(parent.length if parent else 0) + len(ids), roles=roles, is_start=is_start,
                    chain=chain)
+
+
+def fill_attributes(op: Op) -> tuple[frozenset[int], tuple[str, ...]]:
+    """The pieces of an `engine.fill` that get a space in front, and the roles that its token lists begin."""
+    spaced, roles = op.attributes.get("spaced") or (), op.attributes.get("roles") or ()
+    assert isinstance(spaced, tuple) and isinstance(roles, tuple)
+    return (frozenset(number for number in spaced if isinstance(number, int)),
+            tuple(role.name for role in roles if isinstance(role, Word)))
 
 
 def is_root(value: Any) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..ir.core import Op, Symbol, Word
+from ..ir.core import Op
 from ..ir.reading import parse_value
 from ..ir.target import TokenizerError
 from ..ir.types import List, Map, Record, Text, Type
@@ -16,9 +16,9 @@ from .contexts import Context, TokenChain, encode, extended, fill, fill_attribut
 from .engine import Callbacks, EngineError, Generation, Priority, SamplingOptions, TokenLogprob
 from .failures import FailureKind, failure
 from .generate_options import OptionError, budget, read_options
+from .handover import TextStream
 from .pure_regions import first_failure
 from .random_stream import stream_key
-from .handover import TextStream
 from .region_instance import OpTask
 
 
@@ -61,6 +61,8 @@ def run_fill(task: OpTask) -> None:
         chunk = handovers.finish(task, encoded.ids) if handovers is not None else None
         context = fill(binding, parent, encoded, label=str(op.location), hint=task.run.hint(task),
                        resident=(chunk.identifier, chunk.end) if chunk is not None else None)
+        if task.run.trace is not None:
+            task.run.trace.fill(op, context.identifier)
     except (EngineError, TokenizerError) as error:
         context = failure(op, str(error), FailureKind.ENGINE)
     if handovers is not None:
@@ -247,13 +249,8 @@ class Call:
 
 
 def priority_of(task: OpTask) -> Priority:
-    """What the scheduler is told of a generate: its group in this instance, its depth and its objective."""
-    attributes, run = task.op.attributes, task.run
-    group, depth, objective = attributes.get("group"), attributes.get("depth"), attributes.get("objective")
-    name = group.name if isinstance(group, Symbol) else run.plan.group(task.instance, task.layout)
-    return Priority(f"{run.identifier}/{name}",
-                    depth if isinstance(depth, int) else run.plan.depth(task.instance, task.layout),
-                    objective.name if isinstance(objective, Word) else "throughput")
+    """What the scheduler is told of a generate."""
+    return task.run.plan.priority(task.instance, task.layout)
 
 
 def _logprob_type(type: Type) -> Record:

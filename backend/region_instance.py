@@ -53,6 +53,8 @@ class RegionInstance:
             task.missing = missing
             if missing == 0:
                 queue.append(task)
+            elif op.stream is not None and run.handovers is not None:
+                run.handovers.expect(task, op.stream, queue)
         if self.open == 0:
             queue.append(InstanceDone(self, queue))
 

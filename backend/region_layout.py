@@ -41,6 +41,8 @@ class OpLayout:
     regions: list[NestedRegion]
     frees: list[int] = field(default_factory=list)
     after_uses: int = 0
+    stream: int | None = None
+    """For `engine.fill`: the piece whose text is taken over while it is generated."""
     data: Any = None
     """What the operation's handler works out once."""
 
@@ -122,7 +124,9 @@ class Layouts:
             template.extend([None] * len(results))
             cells.extend(results)
             regions = [NestedRegion(r, [slots[v] for v in self._captured[r]]) for r in op.regions]
-            ops.append(OpLayout(op, len(ops), operands, results, _waits(op, operands), regions))
+            stream = op.attributes.get("stream") if op.name == "engine.fill" else None
+            ops.append(OpLayout(op, len(ops), operands, results, _waits(op, operands), regions,
+                                stream=stream if isinstance(stream, int) else None))
         yields = _operand_slots(region.terminator, slots, template)
         layout = RegionLayout(region, len(captured), len(region.parameters), template, cells, ops, yields,
                               self._pure[region], [layout for layout in ops if layout.op.name == "engine.free"])

@@ -50,6 +50,12 @@ class RunStats:
     host_calls: int = 0
     refilled_tokens: int = 0
     preemptions: int = 0
+    early_tokens: int = 0
+    """Tokens that were computed before a call needed them."""
+    handover_tokens: int = 0
+    """Tokens that prompts took over from outputs while these were generated."""
+    wasted_tokens: int = 0
+    """Tokens handed over that then were not those of the complete text; not all of them were computed."""
     missed_deadlines: dict[str, float] = field(default_factory=dict)
     """Outputs that came after their deadline, and how many seconds after it."""
 
@@ -61,6 +67,7 @@ class RunStats:
         self.engine_steps += after.engine_steps - before.engine_steps
         self.refilled_tokens += after.refilled_tokens - before.refilled_tokens
         self.preemptions += after.preemptions - before.preemptions
+        self.early_tokens += after.early_tokens - before.early_tokens
         self.peak_kv_tokens += after.peak_kv_tokens
         self.shared_tokens = self.prompt_tokens - self.filled_tokens
 

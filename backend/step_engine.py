@@ -269,7 +269,7 @@ class StepEngine:
         stats = self._stats
         for work in plan.works:
             for node in work.reserved:
-                self._tree.commit(node)
+                self._tree.commit(node, early=work.is_early)
             stats.filled_tokens += work.filled
             stats.refilled_tokens += work.refilled
             stats.early_tokens += work.filled + work.refilled if work.is_early else 0

@@ -25,6 +25,7 @@ def _check_node(tree: ContextTree, node: Node) -> None:
     assert node.resident == len(node.slots) <= node.computed <= len(node.tokens), "residency is miscounted"
     children = list(node.children.values())
     assert all(node.children[c.key] is c and c.parent is node and c.start == node.end for c in children), "bad link"
+    assert node.claimed <= len(node.tokens), "claimed tokens are miscounted"
     assert node.resident_children == sum(c.resident > 0 for c in children), "resident children are miscounted"
     assert node.live_children == sum(c.live for c in children), "live children are miscounted"
     assert node.live == (node.live_end > node.start) or node.parent is None, "liveness is wrong"
