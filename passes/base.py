@@ -16,10 +16,14 @@ Preserves: TypeAlias = Literal["tokens", "distribution", "text"]
 
 @dataclass(frozen=True)
 class Report:
-    """What a pass did: one sentence for users, and counters (0 where nothing fired)."""
+    """What a pass did: one sentence for users, and counters (0 where nothing fired).
+
+    `sites`: tokens saved by place in the source (`file:line:column` of an output), for passes that save tokens.
+    """
 
     sentence: str
     counters: Mapping[str, int] = field(default_factory=dict)
+    sites: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def fired(self) -> int:

@@ -12,6 +12,7 @@ from ..ir.target import Target
 from ..ir.types import CTX, Field, List, Map, Option, Prompt, Record, Type
 from .base import Pass, Report
 from .early_values import EarlyValues
+from .shared_tokens import note_sharing
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class LowerEngine(Pass):
     the tokens that the prompt had. Appends are joined when nothing is lost by it: each but the last has one use,
     which is the next append in the same region, and no known piece has to wait for a value. So a constant joins what
     stands before it, and a value that is known only in the middle of the run begins a fill of its own: the constants
-    before it are prefilled while it is computed. Roles that are known in the run only become pieces `role(name)`.
+    before it are prefilled while it is computed. Roles that are known in the run only become pieces `role(name)`. A
+    fill that several contexts continue says how many (`shared`); a loop that it is outside of counts as two at least.
 
     ```before
     sem.program(@Main) |%a: text| {
@@ -68,7 +70,9 @@ class LowerEngine(Pass):
             region.ops = [op for op in region.ops if op not in unused]
         _lower_types(module.ops)
         fills = sum(op.name == "engine.fill" for op in walk(module.ops))
-        return Report(f"{appends} starts, appends and roles became {fills} fills", {"appends": appends})
+        shared = sum(note_sharing(op) for op in module.ops if op.regions)
+        return Report(f"{appends} starts, appends and roles became {fills} fills, {shared} of them shared",
+                      {"appends": appends})
 
 
 def _lower_region(region: Region, starts: dict[Value, Op], uses: dict[Value, int], early: EarlyValues | None) -> int:

@@ -12,8 +12,9 @@ LEVELS: dict[int, tuple[str, ...]] = {
     0: MANDATORY,
     1: ("inline", "fold", "cse", "dce", "prune-barriers", "fold", "cse", "dce", "tokenize", "bound-lengths",
         "lower-engine", "free-contexts"),
-    2: ("inline", "fold", "cse", "dce", "prune-barriers", "licm", "fold", "cse", "dce", "tokenize", "bound-lengths",
-        "lower-engine", "free-contexts"),
+    2: ("inline", "fold", "cse", "dce", "prune-barriers", "licm", "fold", "cse", "dce", "tokenize", "hoist-prefixes",
+        "bound-lengths", "lower-engine", "propagate-objectives", "fuse-task-groups", "size-batches",
+        "free-contexts"),
 }
 
 

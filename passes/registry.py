@@ -23,6 +23,7 @@ PASSES = {
     "plan-prefill": "plan_prefill:PlanPrefill",
     "propagate-objectives": "propagate_objectives:PropagateObjectives",
     "fuse-task-groups": "fuse_task_groups:FuseTaskGroups",
+    "size-batches": "size_batches:SizeBatches",
     "free-contexts": "free_contexts:FreeContexts",
 }
 """Module and class of each pass."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 from observing import Observation, apply, compile_source, observe
 from random_programs import programs
+from semlang.backend import handover
 from semlang.backend.reference import reference_engine
 from semlang.backend.step_engine import StepEngine
 from semlang.ir.core import Module
-from semlang.passes.manager import Pass
+from semlang.passes.manager import Pass, parse_pipeline
 from semlang.passes.pipelines import pipeline
-from semlang.passes.registry import pass_class
 
 NIGHTLY = "SEMC_LAW_EXAMPLES" in os.environ
 EXAMPLES = int(os.environ.get("SEMC_LAW_EXAMPLES", "120"))
@@ -22,7 +23,8 @@ EXAMPLES = int(os.environ.get("SEMC_LAW_EXAMPLES", "120"))
 LAW = settings(max_examples=EXAMPLES, deadline=None, derandomize=not NIGHTLY, suppress_health_check=list(HealthCheck),
                print_blob=True, phases=[Phase.reuse, Phase.generate, *([Phase.shrink] if NIGHTLY else [])])
 
-OPTIONAL = ["fold", "cse", "dce", "licm", "prune-barriers"]
+OPTIONAL = ["fold", "cse", "dce", "licm", "prune-barriers", "hoist-prefixes{min-tokens=1}",
+            "hoist-prefixes{speculate=true}"]
 """Passes that take a module between `inline` and `lower-engine`; `tokenize` and `bound-lengths` go there as well."""
 
 
@@ -30,7 +32,7 @@ def lowered(*between: str) -> list[Pass]:
     """A pipeline with `between` after inlining, and what must run before and after it."""
     tokenize = () if "tokenize" in between else ("tokenize",)
     names = ["inline", *between, *tokenize, "dce", "lower-engine", "free-contexts"]
-    return [pass_class(name)() for name in names]
+    return parse_pipeline(",".join(names))
 
 
 def agree(module: Module, plain: Observation, passes: list[Pass], *, monotone: bool = True) -> None:
@@ -100,3 +102,31 @@ def test_engine_conditions_do_not_matter(source: str) -> None:
         assert seen.errors == plain.errors, name
         assert seen.effects == plain.effects, name
         assert seen.calls == plain.calls, name
+
+
+EARLY: dict[str, Callable[[], StepEngine]] = {
+    "idle time": lambda: reference_engine(prefix_cache=True, speculative_fills=True),
+    "no prefix cache": lambda: reference_engine(prefix_cache=False, speculative_fills=True, max_step_tokens=7),
+    "little KV": lambda: reference_engine(prefix_cache=True, speculative_fills=True, kv_slots=512, page_size=4),
+    "little KV, no cache": lambda: reference_engine(prefix_cache=False, speculative_fills=True, kv_slots=512),
+    "not early": lambda: reference_engine(prefix_cache=False),
+}
+
+
+@LAW
+@given(programs())
+def test_early_prefill_does_not_matter(source: str) -> None:
+    """Prompts that are filled early, and token by token while their producers run, are the prompts that they were."""
+    note(source)
+    module = apply(compile_source(source), pipeline(0))
+    plain = observe(module)
+    planned = apply(module, parse_pipeline("plan-prefill{min-tokens=0,stream-tokens=1}"))
+    with patch.object(handover, "CHUNK_TOKENS", 1), patch.object(handover, "UNSTABLE_TOKENS", 0):
+        for name, make_engine in EARLY.items():
+            seen = observe(planned, make_engine)
+            assert seen.outputs == plain.outputs, name
+            assert seen.errors == plain.errors, name
+            assert seen.effects == plain.effects, name
+            assert seen.calls == plain.calls, name
+            if name == "not early":
+                assert seen.filled_tokens == plain.filled_tokens, name

@@ -1,0 +1,132 @@
+"""What calls share: constant tokens of prompts that another call, or an earlier turn, has filled already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..ir.core import Op, TokenList, Value
+from .effects import GENERATES
+from .scopes import UNKNOWN_TURNS, Scope, Scopes
+
+APPENDS = frozenset({"prompt.append", "prompt.role", "engine.fill"})
+MOST_BRANCHES = 8
+"""How many branches of which one runs are told apart; in further ones a prefix counts as filled already."""
+
+
+def constant_tokens(op: Op) -> int:
+    """Constant tokens that an append or fill adds."""
+    return sum(len(a.ids) for a in op.args if isinstance(a, TokenList))
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Constant tokens of a call's prompt, since its last output, that the call does not fill itself.
+
+    `first`: in the first execution of the call; `later`: in each later one, on further turns of the loops around it.
+    """
+
+    first: int = 0
+    later: int = 0
+
+
+def shared_tokens(top: Op) -> dict[Op, Shared]:
+    """What each generate in `top` shares, on prompts or on contexts. The first user in textual order fills a prompt,
+    and of branches of which only one runs the first user in each.
+
+    Linear in the number of operations.
+    """
+    scopes = Scopes(top)
+    length: dict[Value, int] = {}
+    made: list[tuple[Op, Scope]] = []
+    users: dict[Value, tuple[Op, ...]] = {}
+    where: dict[Op, Scope] = {}
+    for op, scope, _ in scopes.places:
+        where[op] = scope
+        if op.name in APPENDS:
+            parent = op.args[0]
+            length[op.result] = (length.get(parent, 0) if isinstance(parent, Value) else 0) + constant_tokens(op)
+            made.append((op, scope))
+        elif op.name != "engine.free":
+            for value in op.operands:
+                if value in length:
+                    users[value] = _fillers((*users.get(value, ()), op), where)
+    order = {op: number for number, op in enumerate(where)}
+    filled: dict[Op, list[int]] = {}
+    for op, scope in reversed(made):
+        tokens = constant_tokens(op)
+        for user in users.get(op.result, ()):
+            own = filled.setdefault(user, [0, 0])
+            own[0] += tokens
+            own[1] += tokens if where[user].loops == scope.loops else 0
+        parent = op.args[0]
+        if isinstance(parent, Value) and parent in length:
+            both = {*users.get(op.result, ()), *users.get(parent, ())}
+            users[parent] = _fillers(sorted(both, key=order.__getitem__), where)
+    shared = {}
+    for op in where:
+        if op.name in GENERATES:
+            total, (once, again) = length.get(op.operands[0], 0), filled.get(op, (0, 0))
+            shared[op] = Shared(total - once, total - again)
+    return shared
+
+
+def _fillers(users: Sequence[Op], where: Mapping[Op, Scope]) -> tuple[Op, ...]:
+    """Of users in textual order the first, and those that run only where none before them does."""
+    found = tuple(users[:1])
+    for user in users[1:]:
+        if len(found) == MOST_BRANCHES:
+            break
+        if all(_exclude(where[user], where[other]) for other in found):
+            found += (user,)
+    return found
+
+
+def _exclude(first: Scope, second: Scope) -> bool:
+    """Whether two scopes are, or lie in, different branches of one `flow.if`."""
+    while first is not second:
+        if first.depth < second.depth:
+            first, second = second, first
+        if second.around is not None and first.around is second.around and first.owner is second.owner:
+            return first.owner.name == "flow.if"
+        assert first.around is not None
+        first = first.around
+    return False
+
+
+def note_sharing(top: Op) -> int:
+    """Write `shared` on every fill that two or more contexts continue; how many have it.
+
+    A use inside of a loop that the fill is outside of counts for each turn that the loop certainly has, at least two.
+    """
+    scopes = Scopes(top)
+    fills: dict[Value, tuple[Op, Scope]] = {}
+    counts: dict[Op, float] = {}
+    for op, scope, _ in scopes.places:
+        if op.name == "engine.free":
+            continue
+        for value in op.operands:
+            if value in fills:
+                fill, home = fills[value]
+                counts[fill] = counts.get(fill, 0.0) + _uses(op, scope, home)
+        if op.name == "engine.fill":
+            fills[op.result] = op, scope
+            op.attributes.pop("shared", None)
+    shared = {fill: round(count) for fill, count in counts.items() if count >= 2}
+    for fill, count in shared.items():
+        fill.attributes["shared"] = count
+    return len(shared)
+
+
+def _uses(op: Op, scope: Scope, home: Scope) -> float:
+    """How many contexts `op` makes of one that was made in `home`."""
+    count = 1.0
+    around: Scope = scope
+    while around is not home and around.around is not None:
+        if around.is_loop:
+            turns = around.turns / around.around.turns
+            count *= 2.0 if turns == UNKNOWN_TURNS else turns
+        around = around.around
+    samples: Mapping[str, object] = op.attributes
+    given = samples.get("n") if op.name in GENERATES else None
+    return count * given if isinstance(given, int) else count
