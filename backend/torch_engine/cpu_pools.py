@@ -1,14 +1,13 @@
-"""The compiled kernels under a `transformers` model on a CPU: attention with its KV pools, and linear layers."""
+"""The KV pools of the compiled attention kernel on a CPU, and one step over them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...kernels.cpu.attention import CpuAttention, PagedPool, supports
 from ...kernels.cpu.library import Kernels
-from ...kernels.cpu.linear import ENTRIES, PackedLinear
 from ...kernels.cpu.plan import ItemPlan
 from ..model_runner import StepBatch
 from .kv_pools import LayerShape, Step
@@ -73,14 +72,3 @@ class _CpuStep:
         """Check that every layer has attended once."""
         if self._layer != len(self._pools):
             raise RuntimeError(f"{self._layer} of {len(self._pools)} layers attended in this step")
-
-
-def pack_linears(model: nn.Module, kernels: Kernels) -> int:
-    """Put packed layers in the place of the model's linear ones; how many."""
-    packed = 0
-    for module in list(model.modules()):
-        for name, child in list(module.named_children()):
-            if type(child) is nn.Linear and child.weight.dtype in ENTRIES and child.weight.device.type == "cpu":
-                setattr(module, name, PackedLinear(child, kernels))
-                packed += 1
-    return packed

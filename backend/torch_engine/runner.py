@@ -19,8 +19,9 @@ from transformers import PreTrainedModel
 from ...kernels.cpu.library import Kernels, Unavailable, load_kernels
 from ..model_runner import Segment, StepBatch
 from .attention_hook import UnsupportedAttention
-from .cpu_pools import CpuPools, pack_linears
+from .cpu_pools import CpuPools
 from .errors import ModelLoadError, first_line
+from .fast_leaves import use_kernels
 from .kv_pools import KVPools, LayerShape, TorchPools
 from .memory import available_bytes, gibibytes
 
@@ -58,8 +59,10 @@ class TorchRunner:
             if CpuPools.take(self.layers):
                 self._compiled = compiled
                 attention = f"tree attention ({compiled.instructions})"
-            if pack_linears(self._model, compiled):
-                linear = f"packed linear ({compiled.instructions})"
+            replaced = use_kernels(self._model, compiled)
+            if any(replaced.values()):
+                names = [name for name in ("linear", "norm", "gated") if replaced[name]]
+                linear = f"{', '.join(names)} layers ({compiled.instructions})"
         dtype = str(self.dtype).removeprefix("torch.")
         return f"{attention}, {linear}, {dtype} on {self.device.type}{note}"
 

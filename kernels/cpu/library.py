@@ -16,7 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-SOURCES = ("attention.cpp", "linear.cpp")
+SOURCES = ("attention.cpp", "linear.cpp", "elementwise.cpp")
 HEADERS = ("vector.h",)
 FLAGS = ("-O3", "-std=c++17", "-fno-math-errno", "-fPIC", "-fopenmp", "-shared", "-w")
 SECONDS = 300

@@ -19,13 +19,12 @@ class PackedLinear(nn.Module):
     The packed weights replace the given ones, so that memory holds them once.
     """
 
-    def __init__(self, linear: nn.Linear, kernels: Kernels) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, kernels: Kernels) -> None:
         super().__init__()
-        weight = linear.weight.detach()
         self.out_features, self.in_features = weight.shape
         self.dtype = weight.dtype
-        self._packed = pack(weight)
-        self._bias = None if linear.bias is None else _padded(linear.bias.detach().float())
+        self._packed = pack(weight.detach())
+        self._bias = None if bias is None else _padded(bias.detach().float())
         self._entry = getattr(kernels.library, ENTRIES[self.dtype])
         self._entry.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int] * 4
 

@@ -298,6 +298,15 @@ def test_what_a_runner_says_of_itself(llama: Pair) -> None:
     assert "float32" in runner.kernels
 
 
+@pytest.mark.skipif(find_compiler() is None, reason="there is no C++ compiler")
+@pytest.mark.parametrize(("name", "layers"), [
+    ("llama", "linear, norm, gated layers"), ("qwen3", "linear, norm, gated layers"), ("phi3", "linear, norm layers"),
+    ("gemma2", "linear layers"), ("opt", "linear layers")])
+def test_leaves_that_compiled_kernels_replace(name: str, layers: str, tmp_path: Path) -> None:
+    """Gemma's norms multiply by 1 + weight, OPT's take the mean off: the kernel does not compute them."""
+    assert f", {layers} (" in pair(name, tmp_path).runner.kernels
+
+
 def test_bfloat16_is_close(tmp_path: Path) -> None:
     models = pair("llama", tmp_path)
     runner = TorchRunner(load_model(str(tmp_path), dtype="bfloat16"))

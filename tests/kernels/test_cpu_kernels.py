@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from semlang.kernels.cpu import library
 from semlang.kernels.cpu.attention import CpuAttention, PagedPool, supports
+from semlang.kernels.cpu.elementwise import GatedLayer, RmsNorm
 from semlang.kernels.cpu.library import Kernels, Unavailable, build_kernels, load_kernels
 from semlang.kernels.cpu.linear import PackedLinear
 from semlang.kernels.cpu.plan import ItemPlan
@@ -128,6 +129,20 @@ def test_random_trees(kernels: Kernels, tree: tuple[Pairs, Pairs], layout: str, 
         assert error(kernels, step(nodes, queries, layout, seed), 4, 2, 16, dtype, window=window) < bound
 
 
+@pytest.mark.parametrize("dtype", BOUND)
+def test_norm_and_gate(kernels: Kernels, dtype: torch.dtype) -> None:
+    x = torch.randn(5, 96) * torch.tensor([1e-4, 0.1, 1.0, 30.0, 0.0])[:, None]
+    weight = torch.randn(96)
+    x, weight = x.to(dtype), weight.to(dtype)
+    scaled = (x.float() * (x.float().square().mean(-1, keepdim=True) + 1e-5).rsqrt()).to(dtype)
+    torch.testing.assert_close(RmsNorm(weight, 1e-5, kernels)(x[None]), (scaled * weight)[None])
+    gate, up, down = (torch.nn.Linear(a, b, bias=a == 96).to(dtype) for a, b in ((96, 64), (96, 64), (64, 33)))
+    with torch.inference_mode():
+        expected = down(torch.nn.functional.silu(gate(x)) * up(x))
+        found = GatedLayer(gate, up, down, kernels)(x)
+    torch.testing.assert_close(found, expected, rtol=2e-2 if dtype == torch.bfloat16 else 1e-5, atol=2e-3)
+
+
 def test_neighbours_change_nothing(kernels: Kernels) -> None:
     """A decoding row has bitwise the same result whoever else is in the step, as long as the sharing is the same."""
     tree = step([(-1, 100), (-1, 57), (-1, 33)], [(0, 1), (1, 1), (2, 9)], "pages")
@@ -151,8 +166,7 @@ def test_neighbours_change_nothing(kernels: Kernels) -> None:
 @pytest.mark.parametrize("inputs, outputs", [(64, 96), (33, 1), (1, 31), (130, 33), (896, 70)])
 def test_linear(kernels: Kernels, inputs: int, outputs: int, bias: bool, dtype: torch.dtype) -> None:
     linear = torch.nn.Linear(inputs, outputs, bias).to(dtype)
-    packed = PackedLinear(linear, kernels)
-    assert linear.bias is None or isinstance(linear.bias, Tensor)
+    packed = PackedLinear(linear.weight, linear.bias if bias else None, kernels)
     with torch.inference_mode():
         for rows in (1, 2, 11, 12, 13, 97, 200):
             x = torch.randn(rows, inputs).to(dtype)
