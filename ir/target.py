@@ -69,7 +69,7 @@ class ModelTarget:
     """One model: its tokenizer (None when only checking), its context length in tokens, and its engine's limits.
 
     `kv_slots`: tokens that the engine's KV memory holds; `max_batch`, `max_step_tokens`: rows and tokens of one step;
-    `costs`: what a step costs. None where it is not known.
+    `costs`: what a step costs. None where it is not known. `engines`: how many of them run the model.
     """
 
     tokenizer: Tokenizer | None = None
@@ -78,6 +78,7 @@ class ModelTarget:
     max_batch: int | None = None
     max_step_tokens: int | None = None
     costs: StepCosts | None = None
+    engines: int = 1
 
 
 @dataclass

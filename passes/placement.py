@@ -148,9 +148,10 @@ class _Plan:
 
     @property
     def key(self) -> tuple[float, float, float, float]:
-        """The better plan has the smaller key: fewer lost seconds, then less work, then an even share."""
-        evenness = sum(self.finish(engine) ** 2 for engine in self.used)
-        return self.overflow(), _rounded(self.lost_s()), _rounded(self.work_s), _rounded(evenness)
+        """The better plan has the smaller key: fewer lost seconds, then less work, then calls that end earlier."""
+        ends = {engine: self.finish(engine) for engine in self.used}
+        ended = sum(ends[engine] for engine in self.engines)
+        return self.overflow(), _rounded(self.lost_s()), _rounded(self.work_s), _rounded(ended)
 
 
 def _rounded(seconds: float) -> float:

@@ -24,6 +24,7 @@ PASSES = {
     "propagate-objectives": "propagate_objectives:PropagateObjectives",
     "fuse-task-groups": "fuse_task_groups:FuseTaskGroups",
     "size-batches": "size_batches:SizeBatches",
+    "place": "place:Place",
     "free-contexts": "free_contexts:FreeContexts",
 }
 """Module and class of each pass."""

@@ -86,7 +86,11 @@ DEFINITIONS = (
         "engine.group", "Declares a task group.", "@group", "", frozenset({Trait.EFFECTFUL}), ENGINE,
         (AttributeDefinition("objective", "objective", "objective of the group", merge=False),
          AttributeDefinition("batch", "int", "calls to run together", merge=False),
+         AttributeDefinition("alone", "int", "calls to run together while no urgent call decodes, if others",
+                             merge=False),
+         AttributeDefinition("step_tokens", "int", "prompt tokens in a step while urgent calls decode", merge=False),
          AttributeDefinition("size", "int", "calls in the group", merge=False),
+         AttributeDefinition("engines", "int", "over how many engines of its model it is spread", merge=False),
          AttributeDefinition("depth", "int", "generates between the group and a result", merge=False)),
         check=_group),
 )
