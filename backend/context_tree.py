@@ -46,8 +46,8 @@ class Node:
     """A run of tokens of one or more contexts, from position `start`."""
 
     __slots__ = (
-        "children", "claimed", "computed", "computing", "held", "id", "key", "last_used", "live", "live_children", "marks",
-        "parent", "pinned", "resident", "resident_children", "slots", "start", "tokens",
+        "children", "claimed", "computed", "computing", "held", "id", "key", "last_used", "live", "live_children",
+        "marks", "parent", "pinned", "resident", "resident_children", "slots", "start", "tokens",
     )
 
     def __init__(self, id: int, parent: Node | None, start: int, tokens: Tokens) -> None:

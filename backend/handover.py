@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from ..ir.target import TokenizerError
 from ..ir.values import Failure
 from .cells import PENDING, Cell, Forward, Task
-from .contexts import Context, Encoded, encode, fill_attributes, is_root, new_identifier
-from .engine import ROOT, FillHint
+from .contexts import Context, encode, fill_attributes, is_root, new_identifier
+from .engine import ROOT, Engine, FillHint
 
 if TYPE_CHECKING:
     from .contexts import EngineBinding
@@ -30,6 +30,11 @@ CHUNK_TOKENS = 16
 UNSTABLE_TOKENS = 4
 """Tokens at the end of a text that more text may change."""
 SOON = FillHint(early=None, next_use=lambda: 1)
+
+
+def fills_early(engine: Engine) -> bool:
+    """Whether an engine computes fills before calls need them: only then is a handover worth anything."""
+    return bool(getattr(engine, "fills_early", False))
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,8 @@ class TextStream:
 class Handover(Task):
     """One prompt that follows a text. Made with the fill's task; it starts when all before the piece is known."""
 
-    __slots__ = ("_before", "_binding", "_chunks", "_closed", "_ids", "_lock", "_parent", "_space", "_text", "_tried", "cell", "consumer", "piece", "used", "wasted")
+    __slots__ = ("_before", "_binding", "_chunks", "_closed", "_ids", "_lock", "_parent", "_space", "_text", "_tried",
+                 "cell", "consumer", "piece", "used", "wasted")
 
     def __init__(self, consumer: OpTask, piece: int, queue: deque[Task]) -> None:
         super().__init__(queue)
@@ -105,7 +111,7 @@ class Handover(Task):
             return
         self._parent: Context | None = None if is_root(parent) else parent
         binding = task.run.binding(str(task.op.attributes.get("model") or "")) if is_root(parent) else parent.binding
-        if not getattr(binding.engine, "fills_early", False):
+        if not fills_early(binding.engine):
             return
         self._binding: EngineBinding = binding
         spaced, roles = fill_attributes(task.op)
@@ -129,7 +135,7 @@ class Handover(Task):
                 piece = tokenizer.encode_piece(self._space + self._text, first=self._before.is_start)
             except TokenizerError:
                 return
-            stable = [*self._before.ids, *piece[:-UNSTABLE_TOKENS]]
+            stable = [*self._before.ids, *piece[: max(0, len(piece) - UNSTABLE_TOKENS)]]
             self._retreat(stable)
             if len(stable) >= len(self._ids) + CHUNK_TOKENS:
                 self._extend(stable)

@@ -10,7 +10,6 @@ from .control_flow import Entry, Iteration, MapIteration
 from .engine import FillHint
 from .region_instance import OpTask, RegionInstance
 
-
 UNPLANNED = FillHint(early=0)
 """A fill without a plan is computed when a call needs it."""
 

@@ -21,7 +21,7 @@ from .engine_costs import costs_of
 from .events import CallEnded, CallStarted, OutputReady, RunEvent, TextReleased
 from .failures import FailureKind, failure_at
 from .generation import Call, CallRecord
-from .handover import Handovers
+from .handover import Handovers, fills_early
 from .hosts import HostCall, Hosts
 from .inbox import Inbox, Report, Source
 from .operations import HANDLERS
@@ -70,10 +70,11 @@ class Run:
         default = self._aliases.get("") or next(iter(self.bindings), None)
         self.pure = PureEvaluator(self.layouts, default.engine.tokenizer if default else None, self.stopped)
         self.hosts = Hosts(self, module, host_directory)
-        self.plan = RunPlan(program, costs_of(default.engine) if default else CostModel(), self.identifier)
+        self.plan = RunPlan(program, costs_of(default.engine) if default else CostModel(), self.identifier,
+                            getattr(default.engine, "kv_slots", None) if default else None)
         planned = plan_of(program)
         self.progress = ProgressTable(self.plan.order) if planned.early else None
-        self.handovers = Handovers() if planned.streams else None
+        self.handovers = Handovers() if planned.streams and any(fills_early(b.engine) for b in self.bindings) else None
         self.outstanding = 0
         self.calls: set[Call] = set()
         self.started_calls = 0
