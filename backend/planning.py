@@ -102,15 +102,17 @@ class Observations(Knowledge):
 
 
 class RunPlan:
-    """What is known of a run so far, and what the planner makes of it. `application`: number of the run."""
+    """What is known of a run so far, and what the planner makes of it. `application`: number of the run; `kv_slots`:
+    tokens that the engine's KV memory holds, where that is known.
+    """
 
-    def __init__(self, program: Op, model: CostModel, application: int = 0) -> None:
+    def __init__(self, program: Op, model: CostModel, application: int = 0, kv_slots: int | None = None) -> None:
         self.program = program
         self.application = application
         self.observations = Observations()
         self._model = model
         self._order = Order(program, Knowledge())
-        self._priorities = Priorities(program, self._order, self.observations, model, application) if (
+        self._priorities = Priorities(program, self._order, self.observations, model, application, kv_slots) if (
             has_objectives(program)) else None
 
     @property

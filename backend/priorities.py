@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ..ir.core import Op, Symbol, Word, walk
 from ..passes.cost_model import CostModel
 from ..passes.effects import GENERATES
+from ..passes.group_batches import group_batches
 from ..passes.objectives import deadline_of
 from ..passes.plan import Plan
 from ..passes.planner import Knowledge, Order
@@ -59,14 +60,27 @@ class Priorities:
     """Of the calls of one run of `program`, whose generates have objectives. `application`: number of the run."""
 
     def __init__(self, program: Op, order: Order, observations: Observations, model: CostModel,
-                 application: int) -> None:
+                 application: int, kv_slots: int | None = None) -> None:
+        self._kv_slots = kv_slots
         self._program = program
         self._observations = observations
         self._model = model
         self._application = application
         self._serial = serial(order)
-        self._batches = {op.symbol: op.attributes.get("batch") for op in program.regions[0].ops
-                         if op.name == "engine.group"}
+        self._batches: dict[str, int] = {}
+        """Of groups that are sized; while urgent calls decode, the scheduler by itself lets fewer take part."""
+        self._unsized: set[str] = set()
+        self._engines: dict[str, int] = {}
+        """Over how many engines groups are to be spread, where the passes could tell."""
+        for group in (op for op in program.regions[0].ops if op.name == "engine.group"):
+            batch = group.attributes.get("alone", group.attributes.get("batch"))
+            if isinstance(batch, int):
+                self._batches[group.symbol] = batch
+            else:
+                self._unsized.add(group.symbol)
+            engines = group.attributes.get("engines")
+            if isinstance(engines, int):
+                self._engines[group.symbol] = engines
         self._is_dynamic = sum(1 for _ in order.regions()) > 1
         self._size = sum(1 for _ in walk([program]))
         self._plan: Plan | None = None
@@ -88,11 +102,12 @@ class Priorities:
         deadline = None if end is None else self.began + end - seconds
         group = attributes.get("group")
         batch = self._batches.get(group.name) if isinstance(group, Symbol) else None
+        engines = self._engines.get(group.name) if isinstance(group, Symbol) else None
         return Priority(
             group=self._group(instance, group.name) if isinstance(group, Symbol) else None,
             depth=depth if isinstance(depth, int) else 0, objective=_text(objective, end, seconds),
             application=self._application, slack=slack if isinstance(slack, float) else 0.0, deadline=deadline,
-            batch=batch if isinstance(batch, int) else None)
+            batch=batch, engines=engines)
 
     def _current(self) -> Plan | None:
         """The plan with what is known now; None where the passes could know as much."""
@@ -104,7 +119,14 @@ class Priorities:
             self._planned_at = self._observations.changes
             self._plan = Plan(self._program, Seen(self._observations), lambda op: self._model)
             self._ends = self._plan.latest_ends()
+            self._size_batches(self._plan)
         return self._plan
+
+    def _size_batches(self, plan: Plan) -> None:
+        """Size the groups that the passes could not size, with what is known now."""
+        if self._unsized:
+            sized = group_batches(plan, Seen(self._observations), lambda op: self._model, lambda op: self._kv_slots)
+            self._batches.update((name, sized[name].alone) for name in self._unsized if name in sized)
 
     def _end(self, op: Op, plan: Plan | None) -> float | None:
         """By when a call with a deadline must have ended in the last turn of every loop, in seconds of the run."""
