@@ -1,0 +1,143 @@
+"""The context tree without tokens: nodes are segments of prompts with a key and a length, slots are only counted.
+
+Two prompts share what they have in common at the front, whole segments: equal keys after equal segments stand for
+equal tokens. Everything else, what is resident, needed or dropped, is the context tree's own code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..context_tree import ContextTree, Mark, Node
+from ..engine import EngineStats
+from ..growing_array import GrowingArray
+from ..kv_room import KVRoom
+from ..page_allocator import PageAllocator
+
+NO_TOKENS = np.empty(0, dtype=np.int64)
+
+
+class Lengths(GrowingArray):
+    """The length of an array, without the array."""
+
+    def __init__(self, size: int = 0) -> None:
+        self._size = size
+
+    def grow(self, count: int) -> None:
+        """`count` more."""
+        self._size += count
+
+    def view(self, start: int = 0, end: int | None = None) -> NDArray[np.int64]:
+        """There are no contents. Raises TypeError."""
+        raise TypeError("only the length is known")
+
+    def extend(self, values: NDArray[np.int64]) -> None:
+        """See `grow`. Raises TypeError."""
+        raise TypeError("only the length is known")
+
+
+class SlotCounter(PageAllocator):
+    """Counts slots, in pages of one."""
+
+    def __init__(self, slots: int) -> None:
+        self.page_size = 1
+        self.pages = self.free_pages = slots
+
+
+class LengthNode(Node):
+    """A segment."""
+
+    def __init__(self, id: int, parent: Node | None, start: int, length: int) -> None:
+        super().__init__(id, parent, start, NO_TOKENS)
+        self.tokens = Lengths(length)
+        self.slots = Lengths()
+
+
+class LengthTree(ContextTree):
+    """A `ContextTree` of segments. `begin_tokens`: what the empty context holds."""
+
+    allocator: SlotCounter
+
+    def __init__(self, slots: int, begin_tokens: int, *, share: bool) -> None:
+        super().__init__(SlotCounter(slots), None, share=share)
+        self.root = LengthNode(next(self._ids), None, 0, begin_tokens)
+
+    def context(self, segments: Sequence[tuple[int, int]]) -> Mark:
+        """A mark at the end of a prompt, given by the key and length of each segment."""
+        node = self.root
+        for key, length in segments:
+            child = node.children.get(key) if self.share else None
+            if child is None:
+                child = self._add(node, key, length)
+            elif len(child.tokens) < length:  # its end had been cut off
+                _lengths(child.tokens).grow(length - len(child.tokens))
+            node = child
+        return self._place(Mark(node, node.end))
+
+    def _add(self, node: Node, key: int, length: int) -> Node:
+        child = LengthNode(next(self._ids), node, node.end, length)
+        child.key = key if self.share else -child.id
+        child.last_used = node.last_used
+        node.children[child.key] = child
+        return child
+
+    def begin_output(self, mark: Mark, key: int) -> None:
+        """Move `mark` over the first token of an output, which is a segment of its own that grows."""
+        before = mark.node
+        child = self._add(before, key, 1)
+        self._lift(mark)
+        mark.node, mark.position = child, child.end
+        self._place(mark)
+        self._refresh(before)
+
+    def grow_output(self, mark: Mark, count: int) -> None:
+        """Move `mark` over `count` more tokens of its output."""
+        _lengths(mark.node.tokens).grow(count)
+        mark.position += count
+
+    def compute_output(self, mark: Mark, count: int) -> None:
+        """The first `count` tokens of the output that are not resident become so, for a call that needs them."""
+        node = mark.node
+        self.reserve(node, count)
+        node.resident += count
+        node.claimed = node.computed = max(node.computed, node.resident)
+        self._refresh(node)
+
+    def reserve(self, node: Node, count: int) -> NDArray[np.int64]:
+        """Slots for `count` tokens are taken; they have no numbers."""
+        self.allocator.free_pages -= count
+        _lengths(node.slots).grow(count)
+        return NO_TOKENS
+
+    def new_pages_for(self, node: Node, count: int) -> int:
+        """As many as there are tokens."""
+        return count
+
+    def room_for(self, node: Node) -> int:
+        """Free slots."""
+        return self.allocator.free_pages
+
+    def _release(self, node: Node, keep: int) -> None:
+        self.allocator.free_pages += len(node.slots) - keep
+        node.slots.truncate(keep)
+
+
+class LengthRoom(KVRoom):
+    """Makes room in a `LengthTree`."""
+
+    def available_pages(self) -> int:
+        """Slots that are free or could be freed."""
+        return self._tree.allocator.pages - sum(len(node.slots) for node in self._pinned)
+
+    @classmethod
+    def of(cls, tree: LengthTree, stats: EngineStats) -> LengthRoom:
+        """The room of `tree`."""
+        return cls(tree, stats)
+
+
+def _lengths(array: GrowingArray) -> Lengths:
+    assert isinstance(array, Lengths)
+    return array
