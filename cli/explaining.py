@@ -32,10 +32,12 @@ def explain_program(unit: CompiledUnit, arguments: argparse.Namespace, began: fl
     Without `run`, arguments may be missing, no weights are loaded and no host module is imported.
     """
     from .engines import EnginePool
+    from .run import check_writable, note_embedded
 
     program = unit.module.find("sem.program", unit.root)
     assert program is not None
     values = given_arguments(program, arguments, partial=not run)
+    check_writable(arguments.trace)
     choice = choose_models(unit.module, unit.models, arguments, arguments.file)
     pool = EnginePool(prefix_cache=arguments.level > 0, trace=True) if run else nullcontext()
     with pool as opened:
@@ -44,6 +46,7 @@ def explain_program(unit: CompiledUnit, arguments: argparse.Namespace, began: fl
         engines = opened.engines(choice)
         checked = time.perf_counter() - began
         explanation = _compile(unit, arguments, choice, engines, values, keep_ir)
+        note_embedded(choice)
         result, recorder = _run(unit, arguments, engines, values)
         result.stats.compile_s = checked + sum(stage.seconds for stage in explanation.stages)
         explanation.measurement = _measured(recorder, result)

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from ..ir.diagnostics import InputError
 from . import messages
 from .command import Command
-from .options import NOT_BUILT, UNWRITABLE, add_level, add_models, add_program
+from .options import NOT_BUILT, UNWRITABLE, add_level, add_models, add_program, write_output
 
 if TYPE_CHECKING:
     from ..backend.results import RunResult
     from ..frontend.compile import CompiledUnit
+    from .models import ModelChoice
 
 PLANNED_FLAGS = {"journal": "resuming a killed run"}
 
@@ -70,7 +71,10 @@ def execute(arguments: argparse.Namespace) -> int:
     began = time.perf_counter()
     unit = load_unit(arguments.file, arguments.program)
     messages.show(unit.diagnostics)
-    result = compile_and_run(unit, arguments, time.perf_counter() - began)
+    if arguments.report:
+        result = run_with_report(unit, arguments, began)
+    else:
+        result = compile_and_run(unit, arguments, time.perf_counter() - began)
     messages.progress("")
     if arguments.json:
         print(json.dumps(result.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
@@ -81,6 +85,19 @@ def execute(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         results.show_stats(result.stats)
     return 1 if result.errors else 0
+
+
+def run_with_report(unit: CompiledUnit, arguments: argparse.Namespace, began: float) -> RunResult:
+    """Compile and run while everything is recorded that the page shows, and write it."""
+    from .explaining import explain_program
+
+    check_writable(arguments.report)
+    explanation, result = explain_program(unit, arguments, began, run=True, keep_ir=True)
+    assert result is not None
+    from ..report.html_page import html_page
+
+    write_output(arguments.report, html_page(explanation, unit.sources))
+    return result
 
 
 def compile_and_run(unit: CompiledUnit, arguments: argparse.Namespace, checking_seconds: float) -> RunResult:
@@ -108,13 +125,18 @@ def compile_and_run(unit: CompiledUnit, arguments: argparse.Namespace, checking_
         with placing(unit.sources):
             run_pipeline(unit.module, checked(passes), target, default_reproducer_options(arguments.file))
         compiling_seconds = time.perf_counter() - began
-        if choice.is_embedded:
-            messages.note("the embedded default model writes noise; name a real one with --model DIR|ID")
+        note_embedded(choice)
         with redirect_stdout(sys.stderr):  # what hosts print is no result
             result = run_module(unit.module, engines, values, seed=arguments.seed, trace=arguments.trace,
                                 timeout=arguments.timeout, on_event=Progress() if messages.on_terminal() else None)
     result.stats.compile_s = checking_seconds + compiling_seconds
     return result
+
+
+def note_embedded(choice: ModelChoice) -> None:
+    """Say so where outputs are going to be noise."""
+    if choice.is_embedded:
+        messages.note("the embedded default model writes noise; name a real one with --model DIR|ID")
 
 
 def check_writable(path: str | None) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..ir.core import Op
+from ..ir.core import Op, Value
 from ..ir.target import Target
+from ..ir.types import Text
 from ..passes.planner import Knowledge
 from ..passes.static_knowledge import StaticKnowledge
 
@@ -55,6 +56,9 @@ class Assumed(Knowledge):
     def piece_tokens(self, op: Op, piece: int) -> float | None:
         """See `Knowledge`. A text that an output gave has as many tokens as the output may have."""
         bounds = self.knowledge.lengths.piece(op, piece)
+        text = op.args[1 + piece]
+        if isinstance(text, Value) and isinstance(text.type, Text) and text.type.max_tokens is not None:
+            return float(max(bounds.low, min(text.type.max_tokens, bounds.high or text.type.max_tokens)))
         if bounds.high is None:
             return self._or_assumed(None, op, "tokens", max(ASSUMED_TOKENS, bounds.low))
         if bounds.low == bounds.high:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from .graph import Edge, Graph, GraphNode
 
-CHARACTER = 7.2
-"""Width of a character of a title, in pixels."""
+CHARACTER = 8.4
+"""Width of a character of a title in a wide font, in pixels."""
 NODE_HEIGHT = {"call": 46.0, "host": 38.0, "prefix": 24.0, "input": 30.0, "output": 38.0}
 LAYER_GAP = 34.0
 NODE_GAP = 18.0
@@ -127,9 +127,11 @@ def draw(graph: Graph) -> Drawing:
 def _draw_box(node: GraphNode) -> Drawing:
     """The inside of a box, with its title above and its regions side by side."""
     whole = Drawing(width=len(node.title) * CHARACTER + 2 * PADDING, height=TITLE_HEIGHT + PADDING)
-    x = PADDING
-    for graph in node.inner:
-        part = draw(graph)
+    parts = [(graph, draw(graph)) for graph in node.inner]
+    inside = sum(part.width for _, part in parts) + NODE_GAP * (len(parts) - 1)
+    whole.width = max(whole.width, inside + 2 * PADDING)
+    x = (whole.width - inside) / 2
+    for graph, part in parts:
         label = TITLE_HEIGHT - 6 if graph.label and len(node.inner) > 1 else 0.0
         part.shift(x, TITLE_HEIGHT + PADDING / 2 + label)
         if label:
@@ -138,7 +140,6 @@ def _draw_box(node: GraphNode) -> Drawing:
         whole.paths += part.paths
         whole.labels += part.labels
         x += part.width + NODE_GAP
-        whole.width = max(whole.width, x - NODE_GAP + PADDING)
         whole.height = max(whole.height, TITLE_HEIGHT + PADDING * 1.5 + label + part.height)
     return whole
 
@@ -146,7 +147,7 @@ def _draw_box(node: GraphNode) -> Drawing:
 def _slot(node: GraphNode, inner: Drawing | None) -> _Slot:
     if inner is not None:
         return _Slot(Placed(node), inner.width, inner.height)
-    longest = max(len(node.title), len(node.detail) * 0.85)
+    longest = max(len(node.title), (len(node.detail) + 2) * 0.85)
     return _Slot(Placed(node), max(64.0, longest * CHARACTER + 26), NODE_HEIGHT[node.kind])
 
 

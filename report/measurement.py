@@ -53,6 +53,15 @@ class MeasuredHost:
 
 
 @dataclass(frozen=True)
+class MeasuredFill:
+    """All executions of one fill: how many, their tokens on average, and the calls whose prompts hold them."""
+
+    count: int
+    tokens: float
+    calls: int
+
+
+@dataclass(frozen=True)
 class Step:
     """One step of an engine."""
 
@@ -75,8 +84,8 @@ class Measurement:
     hosts: list[MeasuredHost] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     errors: dict[str, str] = field(default_factory=dict)
-    prefix_uses: dict[Op, tuple[int, int]] = field(default_factory=dict)
-    """Of each fill operation: contexts that it made, and calls whose prompts hold their tokens."""
+    fills: dict[Op, MeasuredFill] = field(default_factory=dict)
+    """Of the fill operations that calls began with."""
 
     def __post_init__(self) -> None:
         self.by_op: dict[Op, list[MeasuredCall]] = {}
@@ -122,7 +131,7 @@ def measure(recorder: TraceRecorder, stats: RunStats, errors: Iterable[tuple[str
              for span in engines if span.kind == "step"]
     names = {number: name for number, name in recorder.processes.items() if number != PROGRAM}
     return Measurement(stats, names, calls, hosts, sorted(steps, key=lambda step: step.start), dict(errors),
-                       _prefix_uses(spans, engines, recorder.fills))
+                       _fills(spans, engines, recorder.fills))
 
 
 def _call(span: Span, zero: float, first_tokens: dict[int, float | None], engines: dict[str, int],
@@ -160,20 +169,27 @@ def _filled_tokens(calls: list[Span], engines: list[Span]) -> dict[int, int]:
     return filled
 
 
-def _prefix_uses(calls: list[Span], engines: list[Span], fills: dict[int, Op]) -> dict[Op, tuple[int, int]]:
-    """How often each fill ran, and how many calls hold its tokens; of the first calls in a long run."""
-    parents = {span.arguments["context"]: span.arguments["parent"] for span in engines if span.kind == "fill"}
+def _fills(calls: list[Span], engines: list[Span], operations: dict[int, Op]) -> dict[Op, MeasuredFill]:
+    """Every fill that a call began with; uses are counted for the first calls of a long run."""
+    parents: dict[int, int] = {}
+    tokens: dict[Op, list[int]] = {}
+    for span in engines:
+        if span.kind == "fill":
+            context = span.arguments["context"]
+            parents[context] = span.arguments["parent"]
+            if context in operations:
+                tokens.setdefault(operations[context], []).append(span.arguments["tokens"])
     parents |= {span.arguments["context"]: span.arguments["parent"] for span in calls}
     uses: dict[Op, int] = {}
     budget = MOST_LINKS
     for span in calls:
         context = span.arguments["parent"]
+        found: set[Op] = set()
         while context in parents and budget > 0:
             budget -= 1
-            if context in fills:
-                uses[fills[context]] = uses.get(fills[context], 0) + 1
+            if context in operations:
+                found.add(operations[context])
             context = parents[context]
-    made: dict[Op, int] = {}
-    for op in fills.values():
-        made[op] = made.get(op, 0) + 1
-    return {op: (made[op], count) for op, count in uses.items()}
+        for op in found:
+            uses[op] = uses.get(op, 0) + 1
+    return {op: MeasuredFill(len(tokens[op]), fmean(tokens[op]), count) for op, count in uses.items() if op in tokens}

@@ -30,11 +30,16 @@ MOST_IR = 150_000
 
 @dataclass(frozen=True)
 class CallEntry:
-    """A row of the table of calls, and what is told when something of the call is touched."""
+    """A row of the table of calls, and what is told when something of the call is touched.
+
+    `said`: objective, slack and group; `predicted` and, after a run, `measured`: runs, prompt, shared, answer, time.
+    """
 
     row: CallRow
     color: int
-    cells: tuple[str, ...]
+    said: tuple[str, ...]
+    predicted: tuple[str, ...]
+    measured: tuple[str, ...]
     tip: str
 
 
@@ -125,17 +130,16 @@ def _call(explanation: Explanation, row: CallRow, color: int) -> CallEntry:
     found = measured.call_json(row.op) if measured is not None else None
     predicted = (number(row.expected_prompt_tokens), number(row.shared_tokens), interval(row.output_tokens),
                  seconds(row.seconds))
-    cells = (row.times, row.objective, "–" if row.slack_s is None else seconds(row.slack_s), row.group or "–",
-             *predicted)
-    if measured is not None:
-        cells += (str(found["runs"]) if found else "0", *_measured_cells(found))
-    return CallEntry(row, color, cells, _tip(row, found))
+    predicted = (row.times, number(row.expected_prompt_tokens), number(row.shared_tokens), interval(row.output_tokens),
+                 seconds(row.seconds))
+    said = (row.objective, "–" if row.slack_s is None else seconds(row.slack_s), row.group or "–")
+    return CallEntry(row, color, said, predicted, () if measured is None else _measured_cells(found), _tip(row, found))
 
 
 def _measured_cells(found: dict[str, Any] | None) -> tuple[str, ...]:
     if found is None:
-        return ("–",) * 4
-    return (number(found["prompt_tokens"]), number(found["shared_tokens"]), number(found["generated_tokens"]),
+        return ("0", *("–",) * 4)
+    return (str(found["runs"]), number(found["prompt_tokens"]), number(found["shared_tokens"]), number(found["generated_tokens"]),
             seconds(found["seconds"]))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..ir.core import Op, TokenList, Value
 from .call_rows import CallRow
 from .explain_text import number
-from .measurement import Measurement
+from .measurement import MeasuredFill, Measurement
 from .prefix_tree import Node, PrefixTree
 
 MOST_ROWS = 300
@@ -47,51 +47,76 @@ def served_calls(tree: PrefixTree, rows: Sequence[CallRow]) -> dict[Op, tuple[st
 
 
 def prefix_rows(tree: PrefixTree, served: Mapping[Op, tuple[str, ...]], measured: Measurement | None) -> list[PrefixRow]:
-    """The first rows of the tree, parents before children."""
-    nodes = []
+    """The first rows of the tree, parents before children. What always follows stands in one row."""
+    fills = measured.fills if measured is not None else {}
+    runs: list[list[Node]] = []
+    run_of: dict[Node, list[Node]] = {}
     for node in tree.nodes():
-        nodes.append(node)
-        if len(nodes) == MOST_ROWS:
+        before = run_of.get(node.parent) if node.parent is not None else None
+        if before is not None and node.parent is not None and _always_follows(node.parent, node, fills):
+            before.append(node)
+            run_of[node] = before
+            continue
+        if len(runs) == MOST_ROWS:
             break
-    longest = max((node.tokens for node in nodes), default=1.0) or 1.0
+        runs.append([node])
+        run_of[node] = runs[-1]
+    tokens = [sum(fills[n.op].tokens if n.op in fills else n.tokens for n in run) for run in runs]
+    longest = max(tokens, default=1.0) or 1.0
     depths: dict[Node, int] = {}
     rows = []
-    for node in nodes:
-        depths[node] = depths[node.parent] + 1 if node.parent in depths else 0
-        rows.append(_row(node, depths[node], longest, served.get(node.op, ()), measured))
+    for run, count in zip(runs, tokens, strict=True):
+        parent = run[0].parent
+        depths[run[0]] = depths[run_of[parent][0]] + 1 if parent is not None else 0
+        rows.append(_row(tree, run, depths[run[0]], count, longest, served.get(run[-1].op, ()), fills))
     return rows
 
 
-def _row(node: Node, depth: int, longest: float, served: tuple[str, ...], measured: Measurement | None) -> PrefixRow:
-    note = ""
-    if measured is not None and node.op in measured.prefix_uses:
-        made, used = measured.prefix_uses[node.op]
-        note = f"filled {_times(made)}, used by {used} call{'s' * (used != 1)}"
+def _always_follows(first: Node, second: Node, fills: Mapping[Op, MeasuredFill]) -> bool:
+    """Whether the tokens of `second` follow those of `first` wherever these stand."""
+    same = first.count == second.count and first.uses == second.uses and first.is_output == second.is_output
+    if same and first.op in fills and second.op in fills:
+        return fills[first.op].count == fills[second.op].count and fills[first.op].calls == fills[second.op].calls
+    return same and not first.is_output
+
+
+def _row(tree: PrefixTree, run: list[Node], depth: int, tokens: float, longest: float, served: tuple[str, ...],
+         fills: Mapping[Op, MeasuredFill]) -> PrefixRow:
+    node = run[-1]
+    note, is_shared = "", node.is_shared
+    if node.op in fills:
+        found = fills[node.op]
+        is_shared = found.calls > found.count
+        note = f"filled {_times(found.count)}, used by {found.calls} call{'s' * (found.calls != 1)}"
     elif node.is_output:
         note = "an answer that the next prompt continues"
     elif node.is_shared:
         note = f"used {number(node.uses)} times" if node.uses < 1000 else "used many times"
-    return PrefixRow(min(depth, 12), _pieces(node.op), number(node.tokens), round(100 * node.tokens / longest, 1), served,
-                     node.call_count, node.is_shared, node.is_output, note)
+    pieces = [piece for part in run for piece in _pieces(tree, part.op)]
+    return PrefixRow(min(depth, 12), tuple(pieces), number(tokens), round(100 * tokens / longest, 1), served,
+                     node.call_count, is_shared, node.is_output, note)
 
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
-def _pieces(op: Op) -> tuple[tuple[str, bool], ...]:
+def _pieces(tree: PrefixTree, op: Op) -> list[tuple[str, bool]]:
     if op.name != "engine.fill":
-        return ((str(op.attributes.get("output", "")), True),)
+        return [(str(op.attributes.get("output", "")), True)]
+    spaced = op.attributes.get("spaced") or ()
+    assert isinstance(spaced, tuple)
     found: list[tuple[str, bool]] = []
-    for piece in op.args[1:]:
+    for position, piece in enumerate(op.args[1:]):
         match piece:
             case TokenList(_, text) | str(text):
                 found.append((_cut(text), False))
             case Value():
-                found.append((piece.name or "value", True))
+                found += [(" ", False)] * (position in spaced)
+                found.append((tree.name_of(piece) or "value", True))
             case _:
                 pass
-    return tuple(found)
+    return found
 
 
 def _cut(text: str) -> str:

@@ -93,6 +93,18 @@ class PrefixTree:
             yield node
             stack += [child for child in reversed(node.children) if child.uses]
 
+    def name_of(self, value: Value) -> str:
+        """A name for a value: its own, or that of what it was taken from (`file.path`); empty where there is none."""
+        fields: list[str] = []
+        while not value.name or value.name.isdigit():
+            op = self._defined.get(value)
+            if op is None or op.name != "flow.pure" or not op.operands:
+                return ""
+            if isinstance(name := op.attributes.get("name"), str):
+                fields.append(name)
+            value = op.operands[0]
+        return ".".join([value.name, *reversed(fields)])
+
     # ---- the shape ----
 
     def _follow(self, op: Op) -> None:

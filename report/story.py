@@ -38,8 +38,8 @@ def _what(explanation: Explanation) -> str:
     if len(by_function) > MOST_NAMED:
         parts.append(f"{len(by_function) - MOST_NAMED} more")
     listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-    kinds = plural(len(by_function), "kind")
-    return f"This program asks a language model for {kinds} of answers: {listed}."
+    kinds = "one kind of answer" if len(by_function) == 1 else f"{len(by_function)} kinds of answers"
+    return f"This program asks a language model for {kinds}: {listed}."
 
 
 def _times(rows: list[CallRow]) -> str:
@@ -50,39 +50,41 @@ def _times(rows: list[CallRow]) -> str:
         return "once"
     if words == "0–1":
         return "once, or not at all"
-    parts = []
-    for loop in rows[0].loops:
-        text = loop.words
-        if text.startswith("len("):
-            text = f"each of {text[4:-1]}"
-        elif text.startswith("≤"):
-            text = f"at most {text[1:]} turns"
-        elif text.isdigit():
-            text = f"each of {text} turns"
-        elif text == "0–1":
-            continue
-        parts.append(f"for {text}" if text.startswith(("each", "at most")) else f"for {text} turns")
-    return ", ".join(parts) or words
+    return ", ".join(text for loop in rows[0].loops if (text := _turns(loop.words, loop.kind)))
+
+
+def _turns(words: str, kind: str) -> str:
+    if words.startswith("len("):
+        return f"for each of the {words[4:-1]}"
+    if words.startswith("each "):
+        return f"for {words}"
+    if words == "0–1":
+        return "in one of the branches"
+    what = "items" if kind == "for" else "turns"
+    if words.startswith("≤"):
+        return f"in up to {words[1:]} {what}"
+    return "" if words == "1" else f"for {words} {what}" if kind == "for" else f"in {words} {what}"
 
 
 def _run(measured: Measurement) -> list[str]:
     stats = measured.stats
     if not stats.calls:
         return [f"In this run no call was made; it took {seconds(stats.makespan_s)}."]
-    texts = [f"In this run {_calls_were(stats.calls)} made."]
-    text = f"All prompts together had {stats.prompt_tokens} tokens (a token is a word or a part of one)"
+    prompts = "Its prompt" if stats.calls == 1 else "All prompts together"
+    text = (f"In this run {_calls_were(stats.calls)} made. {prompts} had {stats.prompt_tokens} tokens "
+            "(a token is a word or a part of one)")
     if stats.shared_tokens:
         text += (f". {stats.shared_tokens} of them ({100 * stats.shared_tokens / stats.prompt_tokens:.0f} %) had been "
                  "computed before, for another call, and were used again instead of being computed once more.")
     else:
         text += ", and each had to be computed once: no two prompts begin alike."
-    texts.append(text)
+    texts = [text]
     together = most_at_once(measured.calls)
     total = sum(call.end - call.start for call in measured.calls)
     if together > 1:
         texts.append(f"Up to {together} calls ran at the same time: their times add up to {seconds(total)}, the run took "
                      f"{seconds(stats.makespan_s)}.")
-    else:
+    elif stats.calls > 1:
         texts.append(f"Each call needs the answer of the one before it, so they ran one after another, in "
                      f"{seconds(stats.makespan_s)}.")
     if measured.errors:
@@ -126,7 +128,7 @@ def facts(explanation: Explanation) -> list[Fact]:
                  f"{number(before.filled_tokens)} without optimization", "predicted"),
             Fact("answer tokens", f"≤ {number(now.generated_tokens)}", "with every answer at its longest", "predicted"),
             Fact("time", seconds(now.makespan_s), f"{seconds(before.makespan_s)} without optimization", "predicted"),
-            Fact("KV memory", f"{now.peak_kv_tokens} tokens", f"{before.peak_kv_tokens} without optimization",
+            Fact("tokens in KV memory", str(now.peak_kv_tokens), f"{before.peak_kv_tokens} without optimization",
                  "what the engine has to remember of prompts and answers at one time"),
         ]
     stats = measured.stats
@@ -141,6 +143,6 @@ def facts(explanation: Explanation) -> list[Fact]:
              "a step computes the next token of every call that is under way"),
         Fact("time", seconds(stats.makespan_s), f"predicted {seconds(stats.predicted_makespan_s)}",
              "from the first call to the last result"),
-        Fact("KV memory", f"{stats.peak_kv_tokens} tokens", f"predicted {stats.predicted_peak_kv_tokens}",
+        Fact("tokens in KV memory", str(stats.peak_kv_tokens), f"at most; predicted {stats.predicted_peak_kv_tokens}",
              "the most that the engine had to remember of prompts and answers at one time"),
     ]

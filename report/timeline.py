@@ -96,7 +96,7 @@ def ticks(total: float) -> list[Tick]:
     while magnitude > total:
         magnitude /= 10
     step = next(s for s in (magnitude / 5, magnitude / 2, magnitude, 2 * magnitude) if total / s <= 8)
-    return [Tick(100 * n * step / total, seconds(n * step)) for n in range(int(total / step) + 1)]
+    return [Tick(100 * n * step / total, seconds(n * step)) for n in range(int(0.93 * total / step) + 1)]
 
 
 def _call_lanes(calls: Sequence[MeasuredCall], names: Mapping[Op, CallName], total: float) -> list[Lane]:
@@ -106,7 +106,7 @@ def _call_lanes(calls: Sequence[MeasuredCall], names: Mapping[Op, CallName], tot
     lanes: list[Lane] = []
     for op, group in by_op.items():
         name = names[op]
-        title = f"{name.title}{f' × {len(group)}' if len(group) > 1 else ''}"
+        title = f"{name.function or name.output}{f' × {len(group)}' if len(group) > 1 else ''}"
         own: list[Lane] = []
         for number, call in enumerate(group, 1):
             lane = _free(own, call.start, Lane("" if own else title, "call", name.identifiers))
@@ -120,7 +120,7 @@ def _host_lanes(hosts: Sequence[MeasuredHost], total: float) -> list[Lane]:
     by_name: dict[str, list[Lane]] = {}
     for host in hosts:
         own = by_name.setdefault(host.op.symbol, [])
-        lane = _free(own, host.start, Lane("" if own else f"{host.op.symbol} (Python)", "host", ()))
+        lane = _free(own, host.start, Lane("" if own else host.op.symbol, "host", ()))
         tip = f"{host.op.symbol}, a Python function\n{_from_to(host.start, host.end)}"
         tip += f"\nfailed: {host.error}" if host.error else ""
         lane.bars.append(Bar(*_place(host.start, host.end, total), 0.0, (), host.op.symbol, tip, bool(host.error)))

@@ -11,10 +11,13 @@
   const tip = document.getElementById("tip");
   const status = document.getElementById("status");
   let pinned = [];
+  let focused = [];
   let shown = [];
 
   const callsOf = (element) => (element?.dataset.call ?? "").split(" ").filter(Boolean);
   const same = (a, b) => a.length === b.length && a.every((item, index) => item === b[index]);
+
+  const rest = () => (pinned.length ? pinned : focused);
 
   function light(calls) {
     if (same(calls, shown)) return;
@@ -62,30 +65,30 @@
 
   document.addEventListener("pointerover", (event) => {
     const call = event.target.closest("[data-call]");
-    light(call && callsOf(call).length ? callsOf(call) : pinned);
+    light(call && callsOf(call).length ? callsOf(call) : rest());
   });
   document.addEventListener("pointermove", (event) => {
     showTip(event.target.closest("[data-tip]"), event.clientX, event.clientY);
   });
-  document.addEventListener("pointerleave", () => { light(pinned); tip.hidden = true; });
+  document.addEventListener("pointerleave", () => { light(rest()); tip.hidden = true; });
   document.addEventListener("focusin", (event) => {
-    const call = event.target.closest("[data-call]");
-    light(call && callsOf(call).length ? callsOf(call) : pinned);
+    const call = event.target.matches(":focus-visible") ? event.target.closest("[data-call]") : null;
+    focused = callsOf(call);
+    light(focused.length ? focused : pinned);
     const told = event.target.closest("[data-tip]");
-    if (told && event.target.matches(":focus-visible")) {
+    if (told && focused.length) {
       const box = told.getBoundingClientRect();
       showTip(told, box.left, box.bottom - 12);
     }
   });
-  document.addEventListener("focusout", () => { light(pinned); tip.hidden = true; });
+  document.addEventListener("focusout", () => { focused = []; light(pinned); tip.hidden = true; });
   document.addEventListener("click", (event) => {
     const call = event.target.closest("[data-call]");
     if (call && callsOf(call).length) pin(call);
   });
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") {
-      if (!pinned.length) { tip.hidden = true; light([]); return; }
-      pinned = [];
+      pinned = focused = [];
       for (const each of document.querySelectorAll("[aria-pressed]")) each.setAttribute("aria-pressed", "false");
       document.body.classList.remove("pinned");
       light([]);
