@@ -24,7 +24,8 @@ assert isinstance(kernels, Kernels), kernels
 torch.set_num_threads(2)
 for dtype in (torch.float32, torch.bfloat16):
     for name, tree in TREES.items():
-        for options in ({{}}, {{"window": 16}}, {{"soft_cap": 1.5, "sinks": torch.linspace(-2.0, 3.0, 6)}}, {{"parts": 2}}):
+        capped = {{"soft_cap": 1.5, "sinks": torch.linspace(-2.0, 3.0, 6)}}
+        for options in ({{}}, {{"window": 16}}, capped, {{"parts": 2}}):
             assert error(kernels, step(*tree, "pages"), dtype=dtype, **options) < 2e-2
     for heads, kv_heads, dim in ((14, 2, 80), (64, 1, 256), (3, 1, 16)):
         assert error(kernels, step(*TREES["mixed"], "scattered"), heads, kv_heads, dim, dtype) < 2e-2
