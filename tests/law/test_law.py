@@ -13,7 +13,7 @@ from random_programs import programs
 from semlang.backend import handover
 from semlang.backend.reference import reference_engine
 from semlang.backend.step_engine import StepEngine
-from semlang.ir.core import Module
+from semlang.ir.core import Module, walk
 from semlang.passes.manager import Pass, parse_pipeline
 from semlang.passes.pipelines import pipeline
 
@@ -130,3 +130,21 @@ def test_early_prefill_does_not_matter(source: str) -> None:
             assert seen.calls == plain.calls, name
             if name == "not early":
                 assert seen.filled_tokens == plain.filled_tokens, name
+
+
+@LAW
+@given(programs(), st.integers(1, 3))
+def test_batches_do_not_matter(source: str, batch: int) -> None:
+    """Objectives, groups and batches of any size, in memory that is short, change when calls run and nothing else."""
+    note(source)
+    module = compile_source(source)
+    plain = observe(apply(module, pipeline(0)))
+    grouped = apply(module, parse_pipeline("inline,tokenize,dce,lower-engine,propagate-objectives,fuse-task-groups,"
+                                           "size-batches,free-contexts"))
+    for op in walk(grouped.ops):
+        if op.name == "engine.group":
+            op.attributes["batch"] = batch
+    for name in ("short chunks", "little KV"):
+        seen = observe(grouped, CONDITIONS[name])
+        assert (seen.outputs, seen.errors, seen.effects, seen.calls) == (
+            plain.outputs, plain.errors, plain.effects, plain.calls), name

@@ -43,7 +43,9 @@ def note(x):
         raise ValueError("no more notes")
     return x[:5] + "."
 '''
-OPTIONAL = ["fold", "cse", "dce", "licm", "prune-barriers", "bound-lengths"]
+OPTIONAL = ["fold", "cse", "dce", "licm", "prune-barriers", "bound-lengths", "propagate-objectives"]
+LATE = ["cse", "dce", "licm", "prune-barriers", "bound-lengths", "propagate-objectives", "fuse-task-groups",
+        "size-batches"]
 
 
 def target() -> Target:
@@ -85,7 +87,7 @@ def apply(module: Module, names: list[str]) -> Module:
 
 @LAW
 @given(st.randoms(use_true_random=False), st.lists(st.sampled_from([*OPTIONAL, "tokenize"]), max_size=6, unique=True),
-       st.lists(st.sampled_from(["cse", "dce", "licm", "prune-barriers", "bound-lengths"]), max_size=3))
+       st.lists(st.sampled_from(LATE), max_size=3))
 def test_any_order_agrees(source: random.Random, order: list[str], late: list[str]) -> None:
     module = Maker(source).module()
     note(print_module(module))

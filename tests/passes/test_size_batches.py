@@ -56,7 +56,8 @@ def program(body: str, result: str, objective: str = "throughput") -> str:
 
 
 def with_memory(slots: int) -> Target:
-    return Target({"": ModelTarget(embedded_tokenizer(), costs=SLOW, kv_slots=slots, max_batch=256, max_step_tokens=512)}, "torch")
+    model = ModelTarget(embedded_tokenizer(), costs=SLOW, kv_slots=slots, max_batch=256, max_step_tokens=512)
+    return Target({"": model}, "torch")
 
 
 def test_a_map_runs_whole_where_it_fits_and_in_parts_where_not() -> None:
