@@ -1,11 +1,13 @@
 """Parrot's workloads on the `torch` engine: compiled programs beside the same requests one by one.
 
 Every workload runs on three sides: compiled at -O2 (one round trip for a program), request by request on the same
-engine with its prefix cache (one round trip for each call), and request by request without the cache. All sides run
-in one process, in turns. All give the same tokens, which is checked. Printed are medians of the mean time from
-a request's arrival to its answer, their spread (lowest … highest), and ratios.
+engine with its prefix cache (one round trip for each wave of calls), and request by request without the cache. All
+sides run in one process, in turns, and give the same tokens, which is checked. Printed are medians of the figure of
+merit (makespan, or mean time from arrival to result), their spread (lowest … highest), the ratio to the compiled
+side, turn by turn, and what the cost model says that no schedule could beat. `--simulate` runs the same in virtual
+time, with the costs that were measured.
 
-    python benchmarks/programs/run.py [--only chain,mixed] [--round-trips 0,0.25] [--repeats 5] [--threads 1]
+    python benchmarks/programs/run.py [--only chain,mixed] [--round-trips 0,0.25] [--repeats 5] [--threads 2]
 """
 
 from __future__ import annotations
@@ -17,19 +19,18 @@ import time
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import torch  # noqa: E402
-from model import model_directory  # noqa: E402
-from semlang.backend.tokenizer import load_tokenizer  # noqa: E402
-from semlang.backend.torch_engine.loading import load_model  # noqa: E402
-from sides import COMPILED, NAIVE, REQUESTS, Bench, Outcome, Side  # noqa: E402
-from workloads import Workload, workloads  # noqa: E402
-
-SIDES = (COMPILED, REQUESTS, NAIVE)
-
-
-def mean(values: list[float]) -> float:
-    """The arithmetic mean."""
-    return sum(values) / len(values)
+import torch
+from costs import best_seconds, measured_costs
+from model import model_directory
+from radix_optimum import radix_optimum
+from recorder import Recorder
+from semlang.backend.tokenizer import load_tokenizer
+from semlang.backend.torch_engine.loading import load_model
+from semlang.backend.workloads.measure import Measurement
+from semlang.backend.workloads.sides import COMPILED, Side, figures
+from semlang.backend.workloads.workload import Workload
+from sides import SIDES, Bench
+from workloads import workloads
 
 
 def summary(times: list[float]) -> str:
@@ -37,40 +38,47 @@ def summary(times: list[float]) -> str:
     return f"{statistics.median(times):6.2f} ({min(times):.2f} … {max(times):.2f})"
 
 
-def check(workload: Workload, expected: list[object], outcome: Outcome, side: Side) -> None:
-    """All sides must give the same outputs."""
-    if outcome.outputs != expected:
-        raise SystemExit(f"{workload.name}: the outputs of `{side.name}` differ")
+def check(workload: Workload, expected: object, found: object, side: Side) -> None:
+    """All sides must give the same."""
+    if found != expected:
+        raise SystemExit(f"{workload.name}: `{side.name}` gives other tokens than the compiled program")
 
 
 def compare(bench: Bench, workload: Workload, round_trips: list[float], repeats: int) -> None:
     """Run and print one workload."""
+    began = time.perf_counter()
     modules = bench.compile(workload)
-    verified = {side: bench.run(workload, side, modules, 0.0, record=True) for side in SIDES}
-    expected = verified[COMPILED].outputs
-    calls = sorted(verified[COMPILED].calls)
-    for side, outcome in verified.items():
-        check(workload, expected, outcome, side)
-        if sorted(outcome.calls) != calls:
-            raise SystemExit(f"{workload.name}: the calls of `{side.name}` differ")
-    prompt = sum(len(prompt) for prompt, _ in calls)
-    print(f"\n{workload.name}: {len(calls)} calls, {prompt} prompt tokens, {verified[COMPILED].generated} generated"
-          f"  [{workload.scale}]")
+    compiling = time.perf_counter() - began
+    recorders = {side: Recorder() for side in SIDES}
+    first = {side: bench.run(workload, side, modules, record=recorders[side]) for side in SIDES}
+    calls = recorders[COMPILED].calls
+    for side in SIDES:
+        check(workload, sorted(calls), sorted(recorders[side].calls), side)
+    optimum = radix_optimum(calls)
+    found = 1 - first[COMPILED].filled_tokens / optimum.prompt_tokens
+    print(f"\n{workload.name}: {len(calls)} calls, {optimum.prompt_tokens} prompt tokens, "
+          f"{sum(len(output) for _, output in calls)} generated  [{workload.note}]\n"
+          f"  shared {found:.1%}, a perfect radix tree {optimum.share:.1%}; compiled in {compiling:.2f} s")
+    generated = first[SIDES[1]].generated
     for round_trip in round_trips:
-        seconds: dict[Side, list[float]] = {side: [] for side in SIDES}
-        last: dict[Side, Outcome] = {}
+        runs: dict[Side, list[Measurement]] = {side: [] for side in SIDES}
         for _ in range(repeats):
             for side in SIDES:
-                outcome = last[side] = bench.run(workload, side, modules, round_trip)
-                check(workload, expected, outcome, side)
-                seconds[side].append(mean(outcome.seconds))
-        ours = statistics.median(seconds[COMPILED])
-        for side in SIDES:
-            ratios = [other / own for other, own in zip(seconds[side], seconds[COMPILED], strict=True)]
-            print(f"  round trip {round_trip * 1e3:3.0f} ms  {side.name:<9} {summary(seconds[side])} s"
-                  f"  {statistics.median(seconds[side]) / ours:5.2f}x  by turn {min(ratios):.2f} … {max(ratios):.2f}"
-                  f"  filled {last[side].filled:6d}  steps {last[side].steps:4d}  wall {last[side].wall:6.2f} s",
-                  flush=True)
+                runs[side].append(bench.run(workload, side, modules, round_trip))
+                check(workload, first[COMPILED].outputs, runs[side][-1].outputs, side)
+        bound = best_seconds(calls, optimum, bench.costs, bench.tokenizer)
+        for number, figure in enumerate(figures(workload, first[COMPILED], generated)):
+            times = {side: [figures(workload, run, generated)[number].value for run in runs[side]] for side in SIDES}
+            for side in SIDES:
+                ratios = [other / own for other, own in zip(times[side], times[COMPILED], strict=True)]
+                last = runs[side][-1]
+                print(f"  {round_trip * 1e3:3.0f} ms  {figure.name:<22}{side.name:<9}{summary(times[side]):<22}"
+                      f"{statistics.median(ratios):5.2f}× ({min(ratios):.2f} … {max(ratios):.2f})  "
+                      f"filled {last.filled_tokens:6d}  steps {last.engine_steps:4d}", flush=True)
+            if figure.name.startswith("makespan"):
+                ours = statistics.median(times[COMPILED])
+                least = bound + round_trip
+                print(f"          no run can take less than {least:.2f} s; compiled takes {ours / least:.2f}× that")
 
 
 def main() -> None:
@@ -79,21 +87,25 @@ def main() -> None:
     parser.add_argument("--only", default="", help="names of workloads, separated by commas")
     parser.add_argument("--round-trips", default="0,0.25", help="seconds of a client's round trip")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--simulate", action="store_true", help="in virtual time")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     directory = str(model_directory())
     model = load_model(directory)
+    tokenizer = load_tokenizer(directory)
+    costs = measured_costs(model, tokenizer)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    print(f"{parameters / 1e6:.0f} M parameters, {model.dtype}, {options.threads} thread(s), torch {torch.__version__}, "
-          f"{time.strftime('%Y-%m-%d %H:%M')}, load {os.getloadavg()[0]:.1f}")
-    bench = Bench(model, load_tokenizer(directory))
+    print(f"{parameters / 1e6:.0f} M parameters, {model.dtype}, {options.threads} threads, torch {torch.__version__}, "
+          f"{time.strftime('%Y-%m-%d %H:%M')}, load {os.getloadavg()[0]:.1f}\n{costs}")
+    bench = Bench(None if options.simulate else model, tokenizer, costs)
     only = set(filter(None, options.only.split(",")))
     chosen = [workload for workload in workloads() if not only or workload.name in only]
     if unknown := only - {workload.name for workload in chosen}:
         parser.error(f"there is no workload {', '.join(sorted(unknown))}")
     for workload in chosen:
-        compare(bench, workload, [float(part) for part in options.round_trips.split(",")], options.repeats)
+        compare(bench, workload, [float(part) for part in options.round_trips.split(",")],
+                1 if options.simulate else options.repeats)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from model import text_of
-from semlang.backend.tokenizer import PieceTokenizer
 
 FOLDER = Path(__file__).parent
 _SEMANTIC = re.compile(r'^semantic (\w+)\(.*?"""\n(.*?)"""', re.DOTALL | re.MULTILINE)
@@ -68,6 +68,7 @@ class Prompt:
             at += 2
 
 
+@cache
 def prompts_of(file: str) -> dict[str, Prompt]:
     """The prompts of a source file and of those that it uses, by the name of their function."""
     text = read_source(str(FOLDER / file)).decode()
@@ -78,8 +79,3 @@ def prompts_of(file: str) -> dict[str, Prompt]:
         dedented = _LONE_TAG.sub(r"\1", textwrap.dedent(template).strip("\n"))
         found[name] = Prompt(tuple(_TAG.split(dedented)))
     return found
-
-
-def encode(pieces: list[str], tokenizer: PieceTokenizer) -> list[int]:
-    """Token ids of a prompt without BOS: every piece by itself."""
-    return [token for i, piece in enumerate(pieces) for token in tokenizer.encode_piece(piece, first=i == 0)]
