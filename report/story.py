@@ -141,7 +141,7 @@ def facts(explanation: Explanation) -> list[Fact]:
              "tokens of prompts for which the model really ran"),
         Fact("answer tokens", str(stats.generated_tokens), f"in {plural(stats.engine_steps, 'step')} of the engine",
              "a step computes the next token of every call that is under way"),
-        Fact("time", seconds(stats.makespan_s), f"predicted {seconds(stats.predicted_makespan_s)}",
+        Fact("time", seconds(stats.makespan_s), f"{seconds(stats.predicted_makespan_s)} predicted for answers of full length",
              "from the first call to the last result"),
         Fact("tokens in KV memory", str(stats.peak_kv_tokens), f"at most; predicted {stats.predicted_peak_kv_tokens}",
              "the most that the engine had to remember of prompts and answers at one time"),

@@ -49,7 +49,7 @@ def test_planned_engines_say_that_they_are_not_built(engine: str, capsys: pytest
     assert "is not built yet" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("flag", ["--report", "--journal"])
+@pytest.mark.parametrize("flag", ["--journal"])
 def test_planned_flags_say_that_they_are_not_built(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "programs/chat.sem", flag, "x"]) == 2
     assert f"{flag} " in (shown := capsys.readouterr().err) and "not built yet" in shown
