@@ -191,8 +191,8 @@ def test_what_an_effect_of_the_next_element_waits_for_comes_first() -> None:
     first = "%q, %h1 = flow.host(@ask, %x, %h) : text, effect\n"
     second = "%y, %h2 = flow.host(@ask, %z, %h1) : text, effect\n%y2 = flow.pure(@concat, %q, %x) : text\n"
     body = call("z", "%task") + effect_map(first, second).replace("flow.yield(%y,", "flow.yield(%y2,")
-    body += "%l = flow.pure(@join, %ys) : text\n" + call("w", "%l") + "%v = flow.pure(@concat, %w, %z) : text\n"
-    groups, _ = grouped(program(body, "%v, %e1"))
+    body += "%l = flow.pure(@join, %ys) : text\n" + call("w", "%l")
+    groups, _ = grouped(program(body + "%v, %e2 = flow.host(@ask, %w, %e1) : text, effect\n", "%v, %e2"))
     assert groups["z"] != groups["w"]
 
 
