@@ -49,6 +49,22 @@ class EngineBinding:
     released: deque[int] = field(default_factory=deque)
     swept: int = 0
     """Contexts that nothing had released when the run ended; 0 unless the run was cancelled or broke."""
+    _watch: Any = None
+
+    def begin(self) -> None:
+        """The run begins: note the KV memory that is in use from now on, where the engine can tell."""
+        watch = getattr(self.engine, "watch_kv", None)
+        self._watch = None if watch is None else watch()
+
+    def end(self) -> None:
+        """The run has ended."""
+        if self._watch is not None:
+            getattr(self.engine, "end_watch")(self._watch)  # noqa: B009
+
+    @property
+    def peak_kv_tokens(self) -> int:
+        """The most KV tokens that the engine's live contexts held since the run began, other runs' included."""
+        return self.engine.stats().peak_kv_tokens if self._watch is None else self._watch.peak_kv_tokens
 
     def free_released(self) -> None:
         """Tell the engine which contexts nobody holds any more."""

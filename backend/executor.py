@@ -119,12 +119,14 @@ class RunHandle:
         stats = RunStats(calls=run.started_calls, host_calls=run.started_hosts)
         for binding, earlier in zip(run.bindings, before, strict=True):
             stats.add_engine(earlier, binding.engine.stats())
+            stats.peak_kv_tokens += binding.peak_kv_tokens
         if run.handovers is not None:
             stats.handover_tokens, stats.wasted_tokens = run.handovers.handed_over, run.handovers.wasted
         stats.makespan_s = seconds
         forecast = run.plan.forecast()
         stats.predicted_peak_kv_tokens = forecast.peak_kv_tokens
         stats.predicted_makespan_s = forecast.makespan_s
+        stats.predicted_filled_tokens = forecast.filled_tokens
         if self._trace is not None:
             self._trace.collect(run.bindings)
             if self._options.trace is not None:

@@ -45,6 +45,7 @@ class RunStats:
     predicted_peak_kv_tokens: int = 0
     makespan_s: float = 0.0
     predicted_makespan_s: float = 0.0
+    predicted_filled_tokens: int = 0
     compile_s: float = 0.0
     """Filled in by whoever compiled the module."""
     host_calls: int = 0
@@ -60,7 +61,7 @@ class RunStats:
     """Outputs that came after their deadline, and how many seconds after it."""
 
     def add_engine(self, before: EngineStats, after: EngineStats) -> None:
-        """Add what an engine did between two readings. Its peak is that since it was made."""
+        """Add what an engine did between two readings, except for its peak."""
         self.prompt_tokens += after.prompt_tokens - before.prompt_tokens
         self.filled_tokens += after.filled_tokens - before.filled_tokens
         self.generated_tokens += after.generated_tokens - before.generated_tokens
@@ -68,7 +69,6 @@ class RunStats:
         self.refilled_tokens += after.refilled_tokens - before.refilled_tokens
         self.preemptions += after.preemptions - before.preemptions
         self.early_tokens += after.early_tokens - before.early_tokens
-        self.peak_kv_tokens += after.peak_kv_tokens
         self.shared_tokens = self.prompt_tokens - self.filled_tokens
 
     def to_json(self) -> dict[str, Any]:

@@ -137,6 +137,8 @@ class Run:
         return False
 
     def _begin(self) -> None:
+        for binding in self.bindings:
+            binding.begin()
         region = self.program.regions[0]
         root = self.enter(self.layouts.of(region), (), self._arguments, self, None, ())
         for number, value in enumerate(root.yields()):
@@ -266,6 +268,7 @@ class Run:
             self.handovers.close()
         for binding in self.bindings:
             binding.sweep()
+            binding.end()
 
     # ---- what tasks use ----
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -19,6 +20,7 @@ from ..ir.target import Tokenizer
 from ..passes.cost_model import CostModel, default_cost_model
 from .context_table import ContextTable
 from .context_tree import ContextTree
+from .early_fills import EarlyTokens
 from .engine import ROOT, Callbacks, EngineEvent, EngineFailure, EngineStats, FillHint, Priority, SamplingOptions
 from .model_runner import ModelRunner, StepBatch
 from .page_allocator import PageAllocator
@@ -28,13 +30,21 @@ from .step_plan import build_batch, step_size
 from .tree_integrity import check_tree
 
 
+@dataclass(eq=False)
+class PeakWatch:
+    """The largest number of KV tokens that live contexts have held since the watch began."""
+
+    peak_kv_tokens: int
+
+
 class StepEngine:
     """Implements `engine.Engine`.
 
     `kv_slots`: token slots of the KV pool (rounded down to whole pages of `page_size`); the runner reserves
     `max_batch` more, as scratch. `max_step_tokens`, `max_batch`: most tokens and rows of one step.
     `prefix_cache`: whether fills and outputs find equal tokens of other contexts. `speculative_fills`: whether spare
-    tokens of a step, or idle time, compute fills that nothing needs yet. `trace`: whether to record events.
+    tokens of a step, or idle time, compute fills that nothing needs yet, `early_tokens` how many. `trace`: whether to
+    record events.
     """
 
     def __init__(
@@ -49,6 +59,7 @@ class StepEngine:
         prefix_cache: bool = True,
         page_size: int = 16,
         speculative_fills: bool = True,
+        early_tokens: EarlyTokens = EarlyTokens(),
         trace: bool = False,
     ) -> None:
         if max_step_tokens < 1 or max_batch < 1:
@@ -67,7 +78,7 @@ class StepEngine:
         self._tree = ContextTree(allocator, tokenizer.bos_id, share=prefix_cache)
         self._scheduler = Scheduler(
             self._tree, max_step_tokens=max_step_tokens, max_batch=max_batch, stats=self._stats,
-            costs=default_cost_model(name), trace=trace,
+            costs=default_cost_model(name), early_tokens=early_tokens, trace=trace,
         )
         self._table = ContextTable(
             self._tree, self._scheduler, tokenizer, self._stats, vocabulary_size=runner.vocabulary_size,
@@ -78,6 +89,7 @@ class StepEngine:
         self._lock = threading.RLock()  # the tree, the table and the counters
         self._queue: list[QueuedCall] = []
         self._known: set[int] = {ROOT}
+        self._watches: list[PeakWatch] = []
         self._holds = 0
         self._closing = False
         self._wake = threading.Condition()  # the queue and the flags above
@@ -175,6 +187,24 @@ class StepEngine:
         with self._lock:
             return copy.deepcopy(self._stats)
 
+    def watch_kv(self) -> PeakWatch:
+        """Begin to note the most KV tokens that live contexts hold; `end_watch` ends it."""
+        with self._lock:
+            watch = PeakWatch(self._tree.live_tokens)
+            self._watches.append(watch)
+            return watch
+
+    def end_watch(self, watch: PeakWatch) -> None:
+        """Note no more."""
+        with self._lock:
+            self._watches.remove(watch)
+
+    def _note_kv(self) -> None:
+        live = self._tree.live_tokens
+        self._stats.peak_kv_tokens = max(self._stats.peak_kv_tokens, live)
+        for watch in self._watches:
+            watch.peak_kv_tokens = max(watch.peak_kv_tokens, live)
+
     def drain_events(self) -> list[EngineEvent]:
         """Trace events since the last call."""
         with self._lock:
@@ -261,7 +291,7 @@ class StepEngine:
         for row, consumers in zip(logits, plan.consumers, strict=True):
             for call in consumers:
                 self._table.advance(call, row)
-        self._stats.peak_kv_tokens = max(self._stats.peak_kv_tokens, self._tree.live_tokens)
+        self._note_kv()
         return True
 
     def _commit(self, plan: Plan, batch: StepBatch, start: float) -> None:
@@ -275,7 +305,7 @@ class StepEngine:
             stats.early_tokens += work.filled + work.refilled if work.is_early else 0
         stats.engine_steps += 1
         stats.batch_sizes.append(len(plan.consumers))
-        stats.peak_kv_tokens = max(stats.peak_kv_tokens, self._tree.live_tokens)
+        self._note_kv()
         if self._trace:
             arguments: dict[str, object] = {
                 "rows": len(plan.works),

@@ -30,6 +30,7 @@ class Forecast:
     prompt_tokens: float
     generated_tokens: float
     unknown: int
+    filled_tokens: int = 0
 
 
 @dataclass
@@ -67,7 +68,8 @@ def forecast(program: Op, order: Order, knowledge: Knowledge, model: CostModel) 
     region = program.regions[0]
     total, peak = mean.summary(region), longest.summary(region).peak
     seconds = model.seconds(total.steps, total.prefill, total.decoded, total.read)
-    return Forecast(math.ceil(peak), seconds, total.calls, total.prompt, total.decoded, len(mean.unknown))
+    return Forecast(math.ceil(peak), seconds, total.calls, total.prompt, total.decoded, len(mean.unknown),
+                    round(total.prefill))
 
 
 class _Work(ExpectedLengths):
