@@ -160,6 +160,8 @@ class _Instance:
     """The first operation, in textual order, that the prefix is a part of."""
     reach: int
     """The lowest level that an operation begins at which the prefix is a part of."""
+    uses: float
+    """How often something continues or uses it, where inner prefixes that do not pay are not made."""
     ends: list[Op] = field(default_factory=list)
     inner: list[_Instance] = field(default_factory=list)
 
@@ -167,12 +169,6 @@ class _Instance:
     def is_cut(self) -> bool:
         """Whether an operation that goes on gives up its beginning."""
         return any(i.reach < self.node.level for i in self.inner)
-
-    def saved(self, scope_of: dict[Op, Scope], length: int) -> float:
-        """Tokens that sharing a run of `length` tokens saves, by the guessed turns of loops."""
-        turns = self.group.scope.turns
-        users = sum(scope_of[op].turns for op in self.ends) + sum(i.group.scope.turns for i in self.inner)
-        return length * (users / turns - 1.0)
 
 
 class _Hoisting:
@@ -246,7 +242,16 @@ class _Hoisting:
         inner = sorted((m for m in group.members if isinstance(m, _Instance)), key=lambda i: order[i.first])
         first = min([*ends[:1], *(i.first for i in inner[:1])], key=order.__getitem__)
         reach = min([*(self._begin[op].level for op in ends), *(i.reach for i in inner)])
-        return _Instance(node, group, first, reach, ends, inner)
+        uses = sum(self._scope_of[op].turns for op in ends) + sum(
+            i.group.scope.turns if self._pays(i, i.node.length) else i.uses for i in inner)
+        return _Instance(node, group, first, reach, uses, ends, inner)
+
+    def _pays(self, instance: _Instance, length: int) -> bool:
+        """Whether a run of `length` tokens is made for several prompts: it is where a prompt ends with it."""
+        saved = length * (instance.uses / instance.group.scope.turns - 1.0)
+        if instance.ends or self._options.min_tokens is not None:
+            return bool(instance.ends) or saved >= max(1, self._options.min_tokens or 0)
+        return saved * self._costs.prefill_token >= FILL_SECONDS
 
     # ---- writing the operations
 
@@ -262,7 +267,7 @@ class _Hoisting:
         while stack:
             instance, parent, waiting = stack.pop()
             run = self._run(instance.node, waiting, tokenizer)
-            if run is not None and not instance.ends and not self._pays(instance, len(run.ids)):
+            if run is not None and not self._pays(instance, len(run.ids)):
                 stack += [(inner, parent, run) for inner in reversed(instance.inner)]
             else:
                 made = self._make(instance, parent, run)
@@ -275,13 +280,6 @@ class _Hoisting:
             return None
         own = self._texts.cut(node.source, node.start, node.stop, tokenizer)
         return own if waiting is None else TokenList(waiting.ids + own.ids, waiting.text + own.text, own.scaffold)
-
-    def _pays(self, instance: _Instance, length: int) -> bool:
-        """Whether a prefix that no prompt is by itself saves more than it costs."""
-        saved = instance.saved(self._scope_of, length)
-        if self._options.min_tokens is not None:
-            return saved >= max(1, self._options.min_tokens)
-        return saved * self._costs.prefill_token >= FILL_SECONDS
 
     def _make(self, instance: _Instance, parent: Value | None, run: TokenList | None) -> Value:
         """Write the operation of a prefix; its result stands for all prompts that end there."""
