@@ -16,13 +16,19 @@ RETRY_STEPS = 8
 
 @dataclass(frozen=True)
 class EarlyTokens:
-    """Most tokens of early fills in one step: `beside` rows of calls, and `alone`, where the engine would be idle.
+    """How many tokens of early fills one step may compute.
 
-    Both are small enough not to hold up calls: those that are decoding, and those that arrive during the step.
+    A step that computes no more than `free` tokens costs hardly more than one for a single row, as it is bound by
+    reading the weights: so many tokens are filled up to. Where the engine would be idle a step computes up to `alone`
+    of them, few enough not to hold up a call that arrives meanwhile.
     """
 
-    beside: int = 64
-    alone: int = 256
+    free: int = 16
+    alone: int = 128
+
+    def beside(self, tokens: int) -> int:
+        """The most for a step that computes `tokens` for calls."""
+        return max(0, self.free - tokens) if tokens else self.alone
 
 
 class EarlyFills:

@@ -86,7 +86,8 @@ class Scheduler:
     """Plans steps over `tree`. The KV slots from the allocator's capacity on are scratch, one for each row."""
 
     def __init__(self, tree: ContextTree, *, max_step_tokens: int, max_batch: int, stats: EngineStats,
-                 costs: CostModel = CostModel(), trace: bool = False) -> None:
+                 costs: CostModel = CostModel(), early_tokens: EarlyTokens = EarlyTokens(),
+                 trace: bool = False) -> None:
         self.costs = costs
         self._trace = trace
         self._tree = tree
@@ -97,7 +98,7 @@ class Scheduler:
         """Most urgent first."""
         self.early = EarlyFills()
         """Fills that may be computed before anything needs them."""
-        self._early_tokens = EarlyTokens()
+        self._early_tokens = early_tokens
         self._step = 0
         self._plan = Plan()
         self._rows: dict[tuple[int, int], list[Call]] = {}
@@ -278,7 +279,7 @@ class Scheduler:
     def _fill_early(self) -> None:
         """Compute fills that nothing needs yet with what is left of the step; only cached KV makes way for them."""
         plan, tree = self._plan, self._tree
-        tokens = self._early_tokens.beside if plan.works else self._early_tokens.alone
+        tokens = self._early_tokens.beside(sum(work.end - work.first for work in plan.works))
         tokens = min(tokens, self._tokens_left, self._prompt_tokens_left)
         done = []
         for context, mark in self.early.candidates(self._step):

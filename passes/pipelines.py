@@ -14,7 +14,7 @@ LEVELS: dict[int, tuple[str, ...]] = {
         "lower-engine", "free-contexts"),
     2: ("inline", "fold", "cse", "dce", "prune-barriers", "licm", "fold", "cse", "dce", "tokenize", "hoist-prefixes",
         "bound-lengths", "lower-engine", "propagate-objectives", "fuse-task-groups", "size-batches",
-        "place", "free-contexts"),
+        "plan-prefill", "place", "free-contexts"),
 }
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..early_fills import EarlyTokens
 from ..embedded import embedded_model_directory
 from ..step_engine import StepEngine
 from ..tokenizer import load_tokenizer
@@ -12,6 +14,8 @@ from .errors import ModelLoadError
 from .model_directory import model_directory
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from .runner import TorchRunner
 
 MOST_KV_SLOTS = 1 << 20
@@ -20,6 +24,8 @@ MEMORY_SHARE = {"cpu": 0.25, "cuda": 0.8}
 """Part of the memory left after loading that the KV pool may take."""
 STEP_TOKENS = {"cpu": 512, "cuda": 2048}
 """Tokens of one step: on a CPU longer prefill chunks are no faster, and decoding calls wait for them."""
+EARLY_TOKENS = {"cpu": EarlyTokens(free=16, alone=64), "cuda": EarlyTokens(free=256, alone=2048)}
+"""Tokens of prompts that a step computes before a call needs them."""
 
 
 def torch_engine(
@@ -38,13 +44,17 @@ def torch_engine(
     prefix_cache: bool = True,
     speculative_fills: bool = True,
     trace: bool = False,
+    loaded: PreTrainedModel | None = None,
+    kv_share: float = 1.0,
 ) -> StepEngine:
     """An engine for `model`, a directory or hub id (the embedded model by default), on `device` cpu or cuda.
 
     `dtype`: float32, bfloat16 or float16; by default float32 below 200 million parameters, else 16 bits
     where the device is fast at them. `context_length`: tokens of one context, at most what the model has.
     `threads`: CPU threads of torch, for the whole process. `self_check`: compare with plain transformers
-    first; by default for architectures that no test covers. The rest as in `StepEngine`.
+    first; by default for architectures that no test covers. `loaded`: what `load_model` gave for the same model,
+    device and dtype; engines may share it. `kv_share`: part of the memory for KV that is this engine's. The rest as
+    in `StepEngine`.
     Raises ModelLoadError, or TokenizerError, with a message for users.
     """
     # A thread that spins at a barrier takes the core from the one that it waits for wherever cores are shared: a run of
@@ -60,7 +70,8 @@ def torch_engine(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    loaded = load_model(directory, device=device, dtype=dtype)
+    if loaded is None:
+        loaded = load_model(directory, device=device, dtype=dtype)
     runner = TorchRunner(loaded, context_length=context_length)
     if self_check is None:
         self_check = loaded.config.model_type not in VERIFIED
@@ -71,25 +82,40 @@ def torch_engine(
         runner,
         tokenizer,
         name=name,
-        kv_slots=kv_slots if kv_slots is not None else _default_kv_slots(runner, page_size, max_batch),
+        kv_slots=kv_slots if kv_slots is not None else _default_kv_slots(runner, page_size, max_batch, kv_share),
         page_size=page_size,
         max_step_tokens=max_step_tokens if max_step_tokens is not None else STEP_TOKENS[place],
         max_batch=max_batch,
         prefix_cache=prefix_cache,
         speculative_fills=speculative_fills,
+        early_tokens=EARLY_TOKENS[place],
         trace=trace,
     )
 
 
-def _default_kv_slots(runner: TorchRunner, page_size: int, max_batch: int) -> int:
-    """As many slots as the device's share of its free memory holds, `MOST_KV_SLOTS` at most."""
+def torch_engines(names: Sequence[str], model: str | None = None, device: str = "cpu", *, prefix_cache: bool = True,
+                  trace: bool = False) -> list[StepEngine]:
+    """Engines for one model, on one device, that share its weights and the memory for KV. As `torch_engine`."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    directory = str(model_directory(model) if model is not None else embedded_model_directory())
+    load_tokenizer(directory)
+    from .loading import load_model
+
+    loaded = load_model(directory, device=device)
+    return [torch_engine(model, device, name=name, prefix_cache=prefix_cache, trace=trace, loaded=loaded,
+                         kv_share=1 / len(names)) for name in names]
+
+
+def _default_kv_slots(runner: TorchRunner, page_size: int, max_batch: int, kv_share: float) -> int:
+    """As many slots as the device's share of its free memory holds, `MOST_KV_SLOTS` at most; of these a part."""
     from .memory import available_bytes, gibibytes
 
     free = available_bytes(runner.device)
+    most = int(MOST_KV_SLOTS * kv_share)
     if free is None:
-        return MOST_KV_SLOTS
-    share = int(free * MEMORY_SHARE[runner.device.type])
-    slots = min(MOST_KV_SLOTS, share // runner.kv_bytes_per_token - max_batch)
+        return most
+    share = int(free * MEMORY_SHARE[runner.device.type] * kv_share)
+    slots = min(most, share // runner.kv_bytes_per_token - max_batch)
     if slots < page_size:
         raise ModelLoadError(
             f"{gibibytes(free)} is free on {runner.device}, too little for a KV pool of {runner.kv_bytes_per_token} "
