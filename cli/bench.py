@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..backend.workloads.workload import Workload
     from .bench_report import Comparison
 
+SCALE = "scale"
 DEFAULT_COSTS = {"copilot": "a100-7b", "gpts": "a6000-7b", "mixed": "a6000-7b"}
 """Where the paper had a workload on other devices than an A100 with 13 billion parameters."""
 
@@ -30,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", type=engine_name, default="simulate",
                         help=f"{', '.join(ENGINES)} (default: simulate; simulate:N for another number of engines)")
     parser.add_argument("--costs", metavar="DEVICE",
-                        help="what the steps of simulated engines cost: a100-13b, a100-7b, a6000-7b, embedded "
+                        help="what the steps of simulated engines cost: a100-13b, a100-7b, h100-8b, a6000-7b, embedded "
                              "(default: as in the paper)")
     parser.add_argument("--model", metavar="DIR|ID", help="the model (default: the embedded one)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where the torch engine computes")
@@ -42,6 +43,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="network time of a request, or of a whole program (default: 0.25, about the paper's)")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each side, with other texts (default: 3)")
     parser.add_argument("--seed", type=int, default=0, help="of texts and arrivals (default: 0)")
+    parser.add_argument("--trace", metavar="FILE", help="for `scale`: requests of a trace, as CSV of Azure's format "
+                                                        "or JSON lines of Mooncake's")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -70,8 +73,14 @@ def execute(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.repeats < 1:
         raise InputError.of(USAGE, "--repeats must be at least 1")
+    if arguments.name == SCALE:
+        from .bench_scale import execute_scale, simulate_scale
+
+        return execute_scale(arguments, read_settings(simulate_scale, arguments.settings))
+    if arguments.trace is not None:
+        raise InputError.of(USAGE, "--trace is for `semc bench scale`")
     if arguments.name not in WORKLOADS:
-        close = get_close_matches(arguments.name, list(WORKLOADS), 1)
+        close = get_close_matches(arguments.name, [*WORKLOADS, SCALE], 1)
         raise InputError.of(USAGE, f"there is no workload `{arguments.name}`",
                             fix=f"did you mean `{close[0]}`?" if close else "`semc bench` lists them")
     compared = compare(arguments, WORKLOADS[arguments.name])
@@ -142,9 +151,10 @@ def sizes_of(make: Callable[..., Any]) -> dict[str, Any]:
 def overview() -> str:
     """The workloads, and what `--set` may change in each."""
     from ..backend.workloads.catalogue import WORKLOADS
+    from .bench_scale import simulate_scale
 
     rows = []
-    for name, make in WORKLOADS.items():
+    for name, make in [*WORKLOADS.items(), (SCALE, simulate_scale)]:
         summary = (inspect.getdoc(make) or "").splitlines()[0]
         sizes = " ".join(f"{key}={str(value).lower()}" for key, value in sizes_of(make).items())
         rows.append(f"  {name:<17}{summary}" + (f"\n{'':19}--set {sizes}" if sizes else ""))

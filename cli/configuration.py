@@ -11,7 +11,7 @@ The file stands beside the program, or `--config` names it:
 
     [simulate]                      # the simulated engine
     engines = 4                     # how many
-    costs = "a100-13b"              # what its steps cost: embedded (default), a100-7b, a100-13b, a6000-7b
+    costs = "a100-13b"              # what its steps cost: embedded (default), a100-7b, a100-13b, h100-8b, …
     host_seconds = 0.2              # what each host call takes; without it, what it takes on this machine
 
 What the command line says comes first, then `SEMC_MODEL`, then this file, then what the program says.

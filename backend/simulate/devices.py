@@ -31,11 +31,12 @@ class Device:
 
 @dataclass(frozen=True)
 class ModelShape:
-    """A decoder in half precision. `kv_width`: of keys (and of values) in each layer."""
+    """A decoder in half precision. `width`: of queries, `kv_width`: of keys (and of values) in each layer."""
 
     name: str
     parameters: float
     layers: int
+    width: int
     kv_width: int
 
     @property
@@ -45,9 +46,11 @@ class ModelShape:
 
 
 A100_80GB = Device("A100-80GB", 2.039e12, 312e12, 80e9)
+H100_80GB = Device("H100-80GB", 3.35e12, 989e12, 80e9)
 A6000_48GB = Device("A6000-48GB", 0.768e12, 155e12, 48e9)
-LLAMA_7B = ModelShape("Llama-7B", 6.74e9, 32, 4096)
-LLAMA_13B = ModelShape("Llama-13B", 13.0e9, 40, 5120)
+LLAMA_7B = ModelShape("Llama-7B", 6.74e9, 32, 4096, 4096)
+LLAMA_13B = ModelShape("Llama-13B", 13.0e9, 40, 5120, 5120)
+LLAMA3_8B = ModelShape("Llama-3-8B", 8.03e9, 32, 4096, 1024)
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def roofline(device: Device, model: ModelShape, *, max_batch: int = 256,
     costs = CostModel(
         step=LAUNCH_SECONDS + weights / bandwidth, prefill_token=2 * model.parameters / arithmetic,
         batch=0.0, decode_row=ROW_SECONDS, kv_token=model.kv_bytes / bandwidth,
-        attention=4 * model.layers * model.kv_width / (ATTENTION_SHARE * device.arithmetic),
+        attention=4 * model.layers * model.width / (ATTENTION_SHARE * device.arithmetic),
         call=CALL_SECONDS, max_batch=max_batch, max_step_tokens=max_step_tokens)
     slots = int((USABLE_MEMORY * device.memory - weights) / model.kv_bytes)
     return SimulatedDevice(f"{model.name} on {device.name}", costs, slots)
@@ -76,6 +79,7 @@ def roofline(device: Device, model: ModelShape, *, max_batch: int = 256,
 DEVICES = {
     "a100-13b": roofline(A100_80GB, LLAMA_13B),
     "a100-7b": roofline(A100_80GB, LLAMA_7B),
+    "h100-8b": roofline(H100_80GB, LLAMA3_8B),
     "a6000-7b": roofline(A6000_48GB, LLAMA_7B),
     "embedded": SimulatedDevice("the embedded model on one CPU core", CostModel(), 1 << 17),
 }

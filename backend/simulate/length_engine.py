@@ -127,6 +127,8 @@ class LengthEngine:
     stats: EngineStats = field(default_factory=EngineStats)
     until: float | None = None
     """When the steps under way end."""
+    busy_s: float = 0.0
+    """Seconds in which it worked."""
     on_step: Callable[[int, int], None] | None = None
     """Told of steps: how many, and the calls that got a token in each."""
 
@@ -186,6 +188,7 @@ class LengthEngine:
         """The steps under way have ended; the calls that are finished."""
         leap, self._leap, self.until = self._leap, None, None
         assert leap is not None
+        self.busy_s += leap.seconds(leap.steps)
         self._commit(leap.plan, leap.steps)
         finished = []
         for consumers in leap.plan.consumers:

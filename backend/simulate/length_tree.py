@@ -6,7 +6,7 @@ equal tokens. Everything else, what is resident, needed or dropped, is the conte
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,8 @@ class LengthTree(ContextTree):
     def __init__(self, slots: int, begin_tokens: int, *, share: bool) -> None:
         super().__init__(SlotCounter(slots), None, share=share)
         self.root = LengthNode(next(self._ids), None, 0, begin_tokens)
+        self.on_drop: Callable[[int], None] | None = None
+        """Told the key of each segment that has lost all of its KV."""
 
     def context(self, segments: Sequence[tuple[int, int]]) -> Mark:
         """A mark at the end of a prompt, given by the key and length of each segment."""
@@ -105,6 +107,11 @@ class LengthTree(ContextTree):
         node.resident += count
         node.claimed = node.computed = max(node.computed, node.resident)
         self._refresh(node)
+
+    def _set_resident(self, node: Node, resident: int) -> None:
+        if not resident and node.resident and self.on_drop is not None:
+            self.on_drop(node.key)
+        super()._set_resident(node, resident)
 
     def reserve(self, node: Node, count: int) -> NDArray[np.int64]:
         """Slots for `count` tokens are taken; they have no numbers."""
