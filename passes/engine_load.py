@@ -100,31 +100,53 @@ class EngineLoad:
         """Whether the KV of a further call fits beside what the engine has promised already."""
         return self.kv_slots is None or self.held_tokens + demand.slots <= self.kv_slots
 
-    def finish_s(self, more: Demand = NOTHING) -> float:
-        """Seconds until all of its calls have ended, `more` among them."""
-        costs, tokens = self.costs, more.output_tokens
-        steps = max(self.steps, tokens, (self.row_steps + tokens) / costs.max_batch)
+    def finish_s(self) -> float:
+        """Seconds until all of its calls have ended."""
+        steps = max(self.steps, self.row_steps / self.costs.max_batch)
         if self.kv_slots:
-            steps = max(steps, (self.slot_steps + tokens * more.slots) / self.kv_slots)
-        steps += (self.prefill_tokens + more.prefill_tokens) / costs.max_step_tokens
-        return self.prefill_s + more.prefill_s + self.decode_s + more.decode_s + costs.step * steps
+            steps = max(steps, self.slot_steps / self.kv_slots)
+        steps += self.prefill_tokens / self.costs.max_step_tokens
+        return self.prefill_s + self.decode_s + self.costs.step * steps
 
-    def urgent_finish_s(self, more: Demand = NOTHING) -> float:
-        """Seconds until its urgent calls have ended, `more` added: what the others compute makes their steps longer."""
-        urgent = self.urgent_calls + (1 if more.urgent else 0)
-        if not urgent:
-            return 0.0
+    def end_s(self, before: EngineLoad, longest: float, more: Demand = NOTHING) -> float:
+        """Seconds until the calls given since `before`, and `more`, have ended; `longest`: the most tokens of one.
+
+        Of what the calls before these still decode, as much comes first as they decode in so many steps.
+        """
+        costs, earlier = self.costs, before.row_steps
+        part = min(1.0, longest * before.calls / earlier) if earlier else 0.0
+        rows = part * earlier + self.row_steps - earlier + more.output_tokens
+        steps = max(longest, rows / costs.max_batch)
+        if self.kv_slots:
+            slots = part * before.slot_steps + self.slot_steps - before.slot_steps + more.output_tokens * more.slots
+            steps = max(steps, slots / self.kv_slots)
+        steps += (self.prefill_tokens + more.prefill_tokens) / costs.max_step_tokens
+        decode = part * before.decode_s + self.decode_s - before.decode_s + more.decode_s
+        return self.prefill_s + more.prefill_s + decode + costs.step * steps
+
+    def delay_s(self, before: EngineLoad, longest: float, more: Demand = NOTHING) -> float:
+        """Seconds by which the calls of `before` end later, for those given since and `more`."""
+        part = min(1.0, before.steps / longest) if longest else 1.0
+        prefill = self.prefill_s - before.prefill_s + more.prefill_s
+        chunks = (self.prefill_tokens - before.prefill_tokens + more.prefill_tokens) / self.costs.max_step_tokens
+        return prefill + self.costs.step * chunks + part * (self.decode_s - before.decode_s + more.decode_s)
+
+    def urgent_end_s(self, longest: float, more: Demand = NOTHING) -> float:
+        """Seconds until urgent calls with `longest` tokens to decode have ended, `more` added.
+
+        They go first, but what the others compute makes their steps longer.
+        """
         costs = self.costs
-        steps, prefill = self.urgent_steps, self.urgent_prefill_s
+        urgent, prefill = self.urgent_calls, self.urgent_prefill_s
         if more.urgent:
-            steps, prefill = max(steps, more.output_tokens), prefill + more.prefill_s
+            urgent, prefill = urgent + 1, prefill + more.prefill_s
         row_steps = self.row_steps + more.output_tokens
         row_s = (self.decode_s + more.decode_s) / row_steps if row_steps else 0.0
         rows = min(self.calls + (1 if more is not NOTHING else 0), costs.max_batch)
         turns = max(1.0, urgent / costs.max_batch)
         chunk_s = costs.max_step_tokens * costs.prefill_token
-        others = min(self.prefill_s + more.prefill_s - prefill, steps * chunk_s)
-        return prefill + others + steps * turns * (costs.step + rows * row_s)
+        others = min(self.prefill_s + more.prefill_s - prefill, longest * chunk_s)
+        return prefill + others + longest * turns * (costs.step + rows * row_s)
 
     def add(self, call: WaitingCall) -> Demand:
         """Give the engine `call`: its prompt is going to be resident. Returns what `remove` takes."""

@@ -18,17 +18,20 @@ T being found by bisection (dual approximation, Hochbaum and Shmoys 1987): a cut
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
-from .engine_load import NOTHING, Demand, EngineLoad, WaitingCall
+from .engine_load import EngineLoad, WaitingCall
+from .placement_plan import URGENT_WEIGHT, PlacementPlan, rounded
 
 __all__ = ["EngineLoad", "Placement", "WaitingCall", "evaluate", "place"]
 
-URGENT_WEIGHT = 8.0
-"""How many lost seconds of other calls a lost second of an urgent call counts for."""
 BISECTIONS = 12
-MOST_PAIRS = 4096
+FEW_PAIRS = 64
+"""Of so many calls times engines, single moves are tried in the end."""
+MOST_PAIRS = 1024
 """Of more calls times engines, fewer ways to share them out are tried."""
 
 
@@ -70,6 +73,10 @@ def place(calls: Sequence[WaitingCall], engines: Sequence[EngineLoad]) -> Placem
             continue
         members = [calls[number] for number in wave]
         best = min(_plans(members, loads), key=lambda plan: plan.key)
+        if len(members) > 1 and len(members) * len(loads) <= FEW_PAIRS:
+            best = _improved(best)
+        if best.overflow():
+            best = min(best, _relieved(best), key=lambda plan: plan.key)
         loads = best.loads
         for number, engine in zip(wave, best.engines, strict=True):
             chosen[number] = engine
@@ -87,7 +94,7 @@ def _evaluated(calls: Sequence[WaitingCall], engines: Sequence[EngineLoad], chos
     for urgent in (True, False):
         wave = [number for number, call in enumerate(calls) if call.urgent is urgent]
         if wave:
-            plan = _Plan([calls[number] for number in wave], loads)
+            plan = PlacementPlan([calls[number] for number in wave], loads)
             for position, number in enumerate(wave):
                 plan.assign(position, chosen[number])
             lost, makespan, overflow = lost + plan.lost_s(), max(makespan, plan.makespan_s()), plan.overflow()
@@ -95,78 +102,15 @@ def _evaluated(calls: Sequence[WaitingCall], engines: Sequence[EngineLoad], chos
     return Placement(tuple(chosen), makespan, lost, overflow)
 
 
-class _Plan:
-    """Calls of one urgency, and the engines that they have been given so far. Engines are copied when they change."""
-
-    def __init__(self, calls: Sequence[WaitingCall], before: Sequence[EngineLoad]) -> None:
-        self.calls = calls
-        self.before = before
-        self.loads = list(before)
-        self.urgent = bool(calls) and calls[0].urgent
-        self.engines = [-1] * len(calls)
-        self.used: set[int] = set()
-        self.work_s = 0.0
-
-    def assign(self, number: int, engine: int) -> None:
-        """Give call `number` to `engine`."""
-        if engine not in self.used:
-            self.used.add(engine)
-            self.loads[engine] = self.loads[engine].copy()
-        demand = self.loads[engine].add(self.calls[number])
-        self.work_s += demand.prefill_s + demand.decode_s
-        self.engines[number] = engine
-
-    def finish(self, engine: int, demand: Demand = NOTHING) -> float:
-        """When the calls of this urgency would have ended on `engine`."""
-        load = self.loads[engine]
-        return load.urgent_finish_s(demand) if self.urgent else load.finish_s(demand)
-
-    def harm(self, engine: int, demand: Demand = NOTHING) -> float:
-        """Seconds that the calls which `engine` had before lose by what it was given since, `demand` included."""
-        before, load = self.before[engine], self.loads[engine]
-        if not before.calls:
-            return 0.0
-        harm = 0.0
-        if before.urgent_calls:
-            delay = load.urgent_finish_s(demand) - before.urgent_finish_s()
-            harm = URGENT_WEIGHT * before.urgent_calls * delay
-        others = before.calls - before.urgent_calls
-        return harm + (others * (load.finish_s(demand) - before.finish_s()) if others else 0.0)
-
-    def makespan_s(self) -> float:
-        """When the last of the calls has ended."""
-        return max((self.finish(engine) for engine in self.used), default=0.0)
-
-    def lost_s(self) -> float:
-        """Seconds that all calls lose."""
-        weight = URGENT_WEIGHT if self.urgent else 1.0
-        return weight * len(self.calls) * self.makespan_s() + sum(map(self.harm, self.used))
-
-    def overflow(self) -> float:
-        """KV tokens promised beyond what engines have."""
-        return sum(max(0.0, load.held_tokens - load.kv_slots) for load in self.loads if load.kv_slots is not None)
-
-    @property
-    def key(self) -> tuple[float, float, float, float]:
-        """The better plan has the smaller key: fewer lost seconds, then less work, then calls that end earlier."""
-        ends = {engine: self.finish(engine) for engine in self.used}
-        ended = sum(ends[engine] for engine in self.engines)
-        return self.overflow(), _rounded(self.lost_s()), _rounded(self.work_s), _rounded(ended)
-
-
-def _rounded(seconds: float) -> float:
-    """Without the last digits, which depend on the order of additions."""
-    return float(f"{seconds:.9e}")
-
-
-def _plans(calls: Sequence[WaitingCall], loads: Sequence[EngineLoad]) -> Iterator[_Plan]:
+def _plans(calls: Sequence[WaitingCall], loads: Sequence[EngineLoad]) -> Iterator[PlacementPlan]:
     """Ways to share out calls of one urgency, over every number of idle engines that all are alike."""
-    heads = {call.prompt[0][0] for call in calls if call.prompt}
+    heads = Counter(call.prompt[0][0] for call in calls if call.prompt)
+    shares = any(count > 1 for count in heads.values())
     busy = [number for number, load in enumerate(loads)
             if load.calls or any(load.runs.get(head) is not None for head in heads)]
     idle = sorted(set(range(len(loads))).difference(busy))
     sizes = range(1 if not busy else 0, min(len(idle), len(calls)) + 1)
-    if len(calls) == 1 or len(calls) * len(loads) > MOST_PAIRS:
+    if not shares or len(calls) * len(loads) > MOST_PAIRS:  # what shares nothing loses nothing by one more engine
         sizes = sizes[-1:]
     elif len(sizes) > 8:
         sizes = [size for size in sizes if size & (size - 1) == 0 or size == sizes[-1]]
@@ -175,11 +119,11 @@ def _plans(calls: Sequence[WaitingCall], loads: Sequence[EngineLoad]) -> Iterato
     for size in sizes:
         open_engines = busy + idle[:size]
         best = None
-        for weighs_harm in (True, False):
+        for weighs_harm in (True, False) if any(loads[number].calls for number in open_engines) else (False,):
             plan = _longest_first(calls, loads, open_engines, order, weighs_harm)
             yield plan
             best = plan if best is None or plan.key < best.key else best
-        if best is not None and len(calls) > 1:
+        if best is not None and shares:
             yield from _stretches(calls, loads, open_engines, walk, best)
 
 
@@ -189,22 +133,56 @@ def _weight(call: WaitingCall, load: EngineLoad) -> float:
 
 
 def _longest_first(calls: Sequence[WaitingCall], loads: Sequence[EngineLoad], engines: Sequence[int],
-                   order: Sequence[int], weighs_harm: bool) -> _Plan:
+                   order: Sequence[int], weighs_harm: bool) -> PlacementPlan:
     """Each call, the longest first, goes to the engine where it ends first; or where least is lost by it."""
-    plan = _Plan(calls, loads)
+    plan = PlacementPlan(calls, loads)
     share = 1.0 / (len(calls) * (URGENT_WEIGHT if plan.urgent else 1.0))
     for number in order:
         best: tuple[bool, float, float, int, int] | None = None
         for engine in engines:
             load = plan.loads[engine]
             demand = load.demand(calls[number])
-            lost = plan.finish(engine, demand)
+            lost = plan.end(engine, demand)
             if weighs_harm:
                 lost += share * plan.harm(engine, demand)
-            key = not load.has_room(demand), _rounded(lost), demand.prefill_s, load.calls, engine
+            key = not load.has_room(demand), rounded(lost), demand.prefill_s, load.calls, engine
             best = key if best is None or key < best else best
         assert best is not None
         plan.assign(number, best[-1])
+    return plan
+
+
+def _improved(plan: PlacementPlan) -> PlacementPlan:
+    """The plan after moves of single calls, and of all calls that begin alike, as long as one makes it better."""
+    alike: dict[Hashable, list[int]] = {}
+    for number, call in enumerate(plan.calls):
+        alike.setdefault(call.prompt[0] if call.prompt else None, []).append(number)
+    movable = [[number] for number in range(len(plan.calls))] + [calls for calls in alike.values() if len(calls) > 1]
+    best, improved = plan, True
+    while improved:
+        improved = False
+        for numbers, engine in product(movable, range(len(plan.loads))):
+            if any(best.engines[number] != engine for number in numbers):
+                moved = best.moved(numbers, engine)
+                if moved.key < best.key:
+                    best, improved = moved, True
+    return best
+
+
+def _relieved(plan: PlacementPlan) -> PlacementPlan:
+    """The plan after calls of engines whose KV is promised twice have moved to where there is room, the least first."""
+    order = sorted(range(len(plan.calls)), key=lambda number: plan.calls[number].prompt_tokens
+                   + plan.calls[number].output_tokens)
+    for number in order:
+        load = plan.loads[plan.engines[number]]
+        if load.kv_slots is None or load.held_tokens <= load.kv_slots:
+            continue
+        call = plan.calls[number]
+        others = [engine for engine, other in enumerate(plan.loads)
+                  if engine != plan.engines[number] and other.has_room(other.demand(call))]
+        if others:
+            best = min(others, key=lambda engine: plan.end(engine, plan.loads[engine].demand(call)))
+            plan = plan.moved([number], best)
     return plan
 
 
@@ -216,7 +194,7 @@ def _walk(calls: Sequence[WaitingCall]) -> list[int]:
 
 
 def _stretches(calls: Sequence[WaitingCall], loads: Sequence[EngineLoad], engines: Sequence[int],
-               walk: Sequence[int], best: _Plan) -> Iterator[_Plan]:
+               walk: Sequence[int], best: PlacementPlan) -> Iterator[PlacementPlan]:
     """The walk cut so that each engine ends before T: the plan of the least T that was found, if any."""
     low, high = 0.0, best.makespan_s()
     found = _cut(calls, loads, engines, walk, high)
@@ -232,12 +210,12 @@ def _stretches(calls: Sequence[WaitingCall], loads: Sequence[EngineLoad], engine
 
 
 def _cut(calls: Sequence[WaitingCall], loads: Sequence[EngineLoad], engines: Sequence[int], walk: Sequence[int],
-         limit: float) -> _Plan | None:
+         limit: float) -> PlacementPlan | None:
     """One stretch of the walk for each engine, ended before `limit` passes; None where that does not hold all calls.
 
     The next engine is the one where the next call ends first, so one that has its prompt where there is such.
     """
-    plan, closed = _Plan(calls, loads), set[int]()
+    plan, closed = PlacementPlan(calls, loads), set[int]()
     current: int | None = None
     for number in walk:
         call = calls[number]
@@ -248,12 +226,12 @@ def _cut(calls: Sequence[WaitingCall], loads: Sequence[EngineLoad], engines: Seq
             left = [engine for engine in engines if engine not in closed and _fits(plan, engine, call, limit)]
             if not left:
                 return None
-            current = min(left, key=lambda engine: plan.finish(engine, plan.loads[engine].demand(call)))
+            current = min(left, key=lambda engine: plan.end(engine, plan.loads[engine].demand(call)))
         plan.assign(number, current)
     return plan
 
 
-def _fits(plan: _Plan, engine: int, call: WaitingCall, limit: float) -> bool:
+def _fits(plan: PlacementPlan, engine: int, call: WaitingCall, limit: float) -> bool:
     load = plan.loads[engine]
     demand = load.demand(call)
-    return load.has_room(demand) and plan.finish(engine, demand) <= limit
+    return load.has_room(demand) and plan.end(engine, demand) <= limit
