@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from radix_optimum import Sharing
 from semlang.backend.profiling import profile_engine
 from semlang.backend.step_engine import StepEngine
 from semlang.backend.tokenizer import PieceTokenizer
 from semlang.backend.torch_engine.runner import TorchRunner
+from semlang.backend.workloads.radix_optimum import Sharing
 from semlang.passes.cost_model import CostModel
 
 Call = tuple[Sequence[int], Sequence[int]]

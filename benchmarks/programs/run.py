@@ -22,11 +22,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 from costs import best_seconds, measured_costs
 from model import model_directory
-from radix_optimum import radix_optimum
 from recorder import Recorder
 from semlang.backend.tokenizer import load_tokenizer
 from semlang.backend.torch_engine.loading import load_model
 from semlang.backend.workloads.measure import Measurement
+from semlang.backend.workloads.radix_optimum import radix_optimum
 from semlang.backend.workloads.sides import COMPILED, Side, figures
 from semlang.backend.workloads.workload import Workload
 from sides import SIDES, Bench

@@ -25,7 +25,10 @@ from semlang.passes.manager import run_pipeline
 from semlang.passes.pipelines import pipeline
 from sources import read_source
 
-SIDES = (COMPILED, REQUESTS, NAIVE)
+PACED = Side("paced", "request by request, on an engine that keeps every request's pace: few rows in a step")
+SIDES = (COMPILED, REQUESTS, PACED, NAIVE)
+PACED_ROWS = 4
+"""Parrot's latency-centric baseline: memory for 4,096 tokens, about as many prompts as this."""
 KV_SLOTS = 24_576
 CONTEXT = 16_384
 STEP_TOKENS = 512
@@ -42,25 +45,20 @@ class Bench:
 
     def engine(self, side: Side) -> tuple[StepEngine, Timeline]:
         """A fresh engine with an empty cache, and the time that it keeps."""
-        options: dict[str, Any] = {"kv_slots": KV_SLOTS, "max_step_tokens": STEP_TOKENS, "max_batch": MAX_BATCH,
-                                   "prefix_cache": side.prefix_cache}
+        options: dict[str, Any] = {"kv_slots": KV_SLOTS, "max_step_tokens": STEP_TOKENS,
+                                   "prefix_cache": side.prefix_cache,
+                                   "max_batch": PACED_ROWS if side is PACED else MAX_BATCH}
         if self.model is None:
             clock = VirtualClock()
             return SimulatedEngine(reference_runner(self.tokenizer, CONTEXT), self.tokenizer, clock, self.costs,
                                    **options), clock
-        return StepEngine(TorchRunner(self.model), self.tokenizer, name="torch", costs=self.costs,
-                          **options), RealTime()
+        engine = StepEngine(TorchRunner(self.model), self.tokenizer, name="torch", **options)
+        engine.costs = self.costs
+        return engine, RealTime()
 
-    def compile(self, workload: Workload, level: int = 2) -> dict[str, Module]:
+    def compile(self, workload: Workload) -> dict[str, Module]:
         """The programs of a workload, compiled."""
-        target = Target({"": ModelTarget(self.tokenizer, CONTEXT, KV_SLOTS, MAX_BATCH, self.costs)}, "torch")
-        modules = {}
-        for name in dict.fromkeys(application.program for application in workload.applications):
-            unit = compile_file(workload.source, program=name, read=read_source)
-            passes = [replace(p, program=unit.root) if isinstance(p, Inline) else p for p in pipeline(level)]
-            run_pipeline(unit.module, passes, target)
-            modules[name] = unit.module
-        return modules
+        return compile_programs(workload, self.tokenizer, self.costs, workload.source)
 
     def run(self, workload: Workload, side: Side, modules: dict[str, Module], round_trip: float = 0.0,
             record: Recorder | None = None) -> Measurement:
@@ -76,3 +74,16 @@ class Bench:
             return run_requests(workload, [used], timeline, round_trip=round_trip)
         finally:
             engine.close()
+
+
+def compile_programs(workload: Workload, tokenizer: PieceTokenizer, costs: CostModel | None,
+                     path: str) -> dict[str, Module]:
+    """The programs of a workload at -O2, by name; `path` is its source."""
+    target = Target({"": ModelTarget(tokenizer, CONTEXT, KV_SLOTS, MAX_BATCH, costs)}, "torch")
+    modules = {}
+    for name in dict.fromkeys(application.program for application in workload.applications):
+        unit = compile_file(path, program=name, read=read_source)
+        passes = [replace(p, program=unit.root) if isinstance(p, Inline) else p for p in pipeline(2)]
+        run_pipeline(unit.module, passes, target)
+        modules[name] = unit.module
+    return modules

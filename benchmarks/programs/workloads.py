@@ -76,6 +76,19 @@ def _map_reduce(program: str, pick: random.Random, parts: int, arrival: float = 
     }, arrival, "map-reduce")
 
 
+def _multi_agent(pick: random.Random, files: int, arrival: float = 0.0) -> Application:
+    return _application("MultiAgent", multi_agent, {
+        "task": text_of(16, pick.randrange(1 << 30)), "plan_length": 44,
+        "writing": [min(51, int(pick.lognormvariate(3.2, 0.4))) for _ in range(files)],
+        "turns": [[{"review": pick.randint(14, 26), "revise": min(40, int(pick.lognormvariate(3.1, 0.3)))}
+                   for _ in range(files)]],
+    }, arrival)
+
+
+def _several(name: str, source: str, applications: list[Application], scale: str) -> Workload:
+    return Workload(name, str(FOLDER / source), tuple(applications), scale, metric="jct")
+
+
 def _workload(source: str, applications: list[Application], scale: str, **options: Any) -> Workload:
     return Workload(source.removesuffix(".sem").replace("_", "-"), str(FOLDER / source), tuple(applications), scale,
                     **options)
@@ -106,15 +119,17 @@ def workloads() -> list[Workload]:
                                  partial(single, "gpts.sem", name, length, query=query), arrival))
         arrival += pick.expovariate(1.25)
     found.append(_workload("gpts.sem", asked, "12 requests, 1.25 a second, prompts / 8, outputs / 16", metric="jct"))
-    files = 8
-    arguments = {
-        "task": text_of(16, 3), "plan_length": 44,
-        "writing": [min(51, int(pick.lognormvariate(3.2, 0.4))) for _ in range(files)],
-        "turns": [[{"review": pick.randint(14, 26), "revise": min(40, int(pick.lognormvariate(3.1, 0.3)))}
-                   for _ in range(files)]],
-    }
-    found.append(_workload("multi_agent.sem", [_application("MultiAgent", multi_agent, arguments)],
+    found.append(_workload("multi_agent.sem", [_multi_agent(pick, files=8)],
                            "8 files, one turn of 3, prompts / 8, outputs / 16"))
+    found += [
+        _several("chains", "chain.sem", [
+            _application("Chain", chain, {"parts": texts(pick.randint(4, 8), 84), "length": 12}) for _ in range(5)],
+                 "5 of 10 documents at once, each 4 to 8 of 27 parts, prompts / 8, outputs of 12"),
+        _several("map-reduces", "map_reduce.sem", [_map_reduce("MapReduce", pick, 8, 0.2 * i) for i in range(4)],
+                 "4 documents of 8 parts within 0.6 s, prompts / 8, outputs of 12 to 50"),
+        _several("multi-agents", "multi_agent.sem", [_multi_agent(pick, 4, 0.2 * i) for i in range(3)],
+                 "3 teams of 4 files within 0.4 s, prompts / 8, outputs / 16"),
+    ]
     mixed = []
     for second in range(12):
         message, length = text_of(pick.randint(20, 100), pick.randrange(1 << 30)), pick.randint(10, 40)
