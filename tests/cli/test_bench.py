@@ -102,7 +102,7 @@ def test_wrong_arguments(arguments: list[str], message: str, capsys: pytest.Capt
 
 
 def test_a_workload_that_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "gpts", "--scale", "3", "--set", "seconds=1"]) == 2
+    assert main(["bench", "copilot", "--scale", "4", "--width", "0.05", "--repeats", "1"]) == 2
     assert "the workload does not run on this engine" in capsys.readouterr().err
 
 
