@@ -19,9 +19,7 @@ from ..ir.core import Arg, Op, Region, Value
 from .effects import REGION_OPS
 from .planner import Order
 from .regions import Flow, carried_parameters, effect_operand, first_carried, flows, iterated
-from .turns import carried_into, carried_spans, mixtures
-
-LOOPS = frozenset({"flow.fold", "flow.loop"})
+from .turns import LOOPS, carried_into, carried_spans, mixtures
 
 
 class Visit(Enum):
@@ -46,11 +44,19 @@ PASSIVE = frozenset({"flow.yield", "sem.return", "engine.free", "engine.group"})
 """Operations that wait for nothing on behalf of others."""
 
 
-def itinerary(program: Op) -> list[Event]:
-    """Every operation of `program` and every border, in textual order. The region is the one around, or the border's.
+class Itinerary:
+    """The way through a program: every operation and every border of a region, in textual order."""
 
-    Does not recurse, so depth is not limited.
-    """
+    def __init__(self, program: Op, order: Order) -> None:
+        self.program = program
+        self.order = order
+        self.events = _events(program)
+        """The region is the one around, or the border's."""
+        self.exits = {op: leaving(op, order) for visit, op, _ in self.events if visit is Visit.LEAVE}
+
+
+def _events(program: Op) -> list[Event]:
+    """Does not recurse, so depth is not limited."""
     events: list[Event] = []
     stack: list[tuple[Op, Region, Iterator[Op]]] = []
     for root in program.regions:
@@ -129,15 +135,12 @@ def deciding(op: Op) -> list[Arg]:
 class Chains:
     """See the module's docstring. `turns`: of a `flow.fold` or `flow.loop`; None where they are not known."""
 
-    program: Op
-    order: Order
+    way: Itinerary
     weight: Mapping[Op, float]
     turns: Callable[[Op], float | None]
 
     def __post_init__(self) -> None:
-        self.events = itinerary(self.program)
-        self._exits = {op: leaving(op, self.order) for visit, op, _ in self.events if visit is Visit.LEAVE}
-        self.carried = carried_spans(self.order, self.weight, self.turns)
+        self.carried = carried_spans(self.way.order, self.weight, self.turns)
         """What one more turn of a loop adds, by operation; loops that carry nothing of weight are absent."""
         self.before: dict[Op, float] = {}
         """What must come before an operation, in the first turn of every loop around it."""
@@ -148,7 +151,7 @@ class Chains:
         self.total = 0.0
         """The longest chain of all."""
         self._forward()
-        self.following = self.backward(dict.fromkeys(self.program.regions[0].terminator.operands, 0.0), sinks=True)
+        self.following = self.backward(dict.fromkeys(self.way.program.regions[0].terminator.operands, 0.0), sinks=True)
 
     def slack(self, op: Op) -> float:
         """By how much the longest chain through `op` is shorter than the longest of all."""
@@ -169,8 +172,8 @@ class Chains:
         ready: dict[Value, float] = {}
         floors = [0.0]
         later = [0.0]
-        self.later_turns = dict.fromkeys(self.program.regions, 0.0)
-        for visit, op, region in self.events:
+        self.later_turns = dict.fromkeys(self.way.program.regions, 0.0)
+        for visit, op, region in self.way.events:
             if visit is Visit.OP:
                 start = _latest(ready, op.args, floors[-1])
                 self.before[op] = start
@@ -195,7 +198,7 @@ class Chains:
                 later.pop()
                 for result in op.results:
                     ready[result] = start
-                for way in self._exits[op]:
+                for way in self.way.exits[op]:
                     end = _latest(ready, way.sources, 0.0) + (self.extra(op) if way.turned else 0.0)
                     for target in way.targets:
                         ready[target] = max(ready[target], end)
@@ -211,7 +214,7 @@ class Chains:
         tail: dict[Value, Following] = {value: (length, value) for value, length in seeds.items()}
         heads: list[Following | None] = [None]
         end: Following | None = (0.0, None) if sinks else None
-        for visit, op, region in reversed(self.events):
+        for visit, op, region in reversed(self.way.events):
             if visit is Visit.OP:
                 if op.name in PASSIVE:
                     continue
@@ -241,7 +244,7 @@ class Chains:
         return found
 
     def _seed_yields(self, op: Op, tail: dict[Value, Following]) -> None:
-        for way in self._exits[op]:
+        for way in self.way.exits[op]:
             follows = _longest(tail.get(target) for target in way.targets)
             _raise(tail, way.sources, _plus(follows, self.extra(op)) if way.turned else follows)
 

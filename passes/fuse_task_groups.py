@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar
 
 from ..ir.core import Literal, Module, Op, Symbol, walk
@@ -10,6 +11,8 @@ from ..ir.definition import Level
 from ..ir.target import Target
 from .base import Pass, Report
 from .effects import GENERATES
+from .planner import Knowledge
+from .prompt_facts import PromptFacts
 from .static_knowledge import static_knowledge
 from .task_groups import TaskGroup, task_groups
 
@@ -78,14 +81,14 @@ class FuseTaskGroups(Pass):
 
     def run(self, module: Module, target: Target) -> Report:
         """Group every generate of every program."""
-        knowledge = static_knowledge(module, target)
+        knowledge, facts = _Asked(module, target), PromptFacts(module.ops)
         made = calls = together = 0
         for program in module.ops:
             if program.name != "sem.program":
                 continue
             earlier = _take_groups(program)
             generates = [op for op in walk([program]) if op.name in GENERATES]
-            model = {op: knowledge.lengths.model(op.operands[0]) for op in generates}
+            model = {op: facts[op.operands[0]].model for op in generates}
             groups = task_groups(program, knowledge, model, self.min_prefix)
             program.regions[0].ops[:0] = [
                 _declare(f"g{made + number}", group, earlier, program) for number, group in enumerate(groups)]
@@ -94,6 +97,21 @@ class FuseTaskGroups(Pass):
             together += sum(len(group.calls) for group in groups if len(group.calls) > 1 or group.size != 1)
         return Report(f"{calls} calls in {made} groups, {together} of them wanted together with others",
                       {"groups": made, "together": together})
+
+
+class _Asked(Knowledge):
+    """Static knowledge that is worked out when the first loop asks for it."""
+
+    def __init__(self, module: Module, target: Target) -> None:
+        self._known = cache(lambda: static_knowledge(module, target))
+
+    def trips(self, op: Op) -> float | None:
+        """See `Knowledge`."""
+        return self._known().trips(op)
+
+    def most_trips(self, op: Op) -> float | None:
+        """See `Knowledge`."""
+        return self._known().most_trips(op)
 
 
 def _take_groups(program: Op) -> dict[frozenset[Op], Op]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from ..ir.core import Module, Op, Word
 from ..ir.target import Target
-from .chains import Chains
+from .chains import Chains, Itinerary
 from .cost_model import CostModel, cost_model_of
 from .durations import durations
 from .effects import GENERATES
@@ -26,8 +26,9 @@ class Plan:
         self.order = Order(program, knowledge)
         self.home = {op: region for region in self.order.regions() for op in region.ops if op.name in GENERATES}
         """The region of each generate, inner regions first."""
-        self.calls = Chains(program, self.order, dict.fromkeys(self.home, 1.0), knowledge.trips)
-        self.seconds = Chains(program, self.order, durations(program, self.order, knowledge, costs), knowledge.trips)
+        way = Itinerary(program, self.order)
+        self.calls = Chains(way, dict.fromkeys(self.home, 1.0), knowledge.trips)
+        self.seconds = Chains(way, durations(program, self.order, knowledge, costs), knowledge.trips)
 
     def objectives(self) -> dict[Op, Word]:
         """The objective of each generate, in textual order."""

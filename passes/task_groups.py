@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from ..ir.core import Literal, Op, Region, TokenList, Value, walk
-from .chains import Chains
+from .chains import Chains, Itinerary
 from .effects import GENERATES, names_of
 from .expected_lengths import APPENDS
 from .objectives import Urgency, strictness
@@ -47,7 +47,7 @@ def task_groups(program: Op, knowledge: Knowledge, model: Mapping[Op, Hashable],
     """
     order = Order(program, knowledge)
     home = {op: region for region in order.regions() for op in region.ops if op.name in GENERATES}
-    chains = Chains(program, order, dict.fromkeys(home, 1.0), knowledge.trips)
+    chains = Chains(Itinerary(program, order), dict.fromkeys(home, 1.0), knowledge.trips)
     loops = serial(order)
     scopes = _scopes(program, loops)
     prefixes = _prefixes(order, min_prefix)

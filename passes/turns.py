@@ -12,6 +12,8 @@ from ..ir.types import EFFECT
 from .planner import Order
 from .regions import effect_operand, fold_lists
 
+LOOPS = frozenset({"flow.fold", "flow.loop"})
+
 
 def carried_spans(order: Order, weight: Mapping[Op, float], turns: Callable[[Op], float | None]) -> dict[Op, float]:
     """For each fold and loop the longest chain, by `weight`, from what a turn takes from the last to what it hands on.
@@ -20,6 +22,8 @@ def carried_spans(order: Order, weight: Mapping[Op, float], turns: Callable[[Op]
     """
     spans: dict[Region, float] = {}
     carried: dict[Op, float] = {}
+    if not any(order.owner(region).name in LOOPS for region in order.regions()):
+        return carried
 
     def length(op: Op) -> float:
         inner = [spans.get(region, 0.0) for region in op.regions]
@@ -35,7 +39,7 @@ def carried_spans(order: Order, weight: Mapping[Op, float], turns: Callable[[Op]
         owner = order.owner(region)
         if owner.name == "flow.fold":
             _, handed = _longest(order, region, lengths, dict.fromkeys(carried_into(owner, region), 0.0))
-        if owner.name in ("flow.fold", "flow.loop") and handed:
+        if owner.name in LOOPS and handed:
             # All of a loop's body waits for its condition, and that for the turn before.
             carried[owner] = carried.get(owner, 0.0) + handed
     return carried

@@ -15,7 +15,7 @@ from semlang.ir.core import Module, Op, Symbol, Word, clone_module, walk
 from semlang.ir.printer import print_module
 from semlang.ir.target import ModelTarget, Target
 from semlang.ir.types import EFFECT
-from semlang.passes.chains import Chains
+from semlang.passes.chains import Chains, Itinerary
 from semlang.passes.manager import PipelineOptions, run_pipeline
 from semlang.passes.objectives import latest_ends
 from semlang.passes.planner import Knowledge, Order
@@ -127,7 +127,7 @@ def test_depth_is_the_longest_chain_of_calls_that_follow(module: Module) -> None
     program = program_of(module)
     order = Order(program, Knowledge())
     weight = dict.fromkeys(generates(program), 1.0)
-    chains = Chains(program, order, weight, lambda op: None)
+    chains = Chains(Itinerary(program, order), weight, lambda op: None)
     _, once = longest(weight, Unrolled(program, turns=1).waits)
     for op, depth in by_operation(once).items():
         if op in weight:
@@ -143,7 +143,7 @@ def test_slack_is_what_the_longest_chain_leaves(module: Module, source: random.R
     order = Order(program, Knowledge())
     weight = {op: float(source.randint(0, 20)) for op in walk([program])
               if op.name in ("prompt.append", "prompt.generate")}
-    chains = Chains(program, order, weight, lambda op: None)
+    chains = Chains(Itinerary(program, order), weight, lambda op: None)
     waits = Unrolled(program, turns=1).waits
     before, after = longest(weight, waits)
     total = max((before[i] + weight[i.op] + after[i] for i in waits), default=0.0)
@@ -160,7 +160,7 @@ def test_shares_of_a_deadline_leave_time_for_what_follows(module: Module, source
     program = program_of(module)
     weight = {op: float(source.randint(0, 20)) for op in walk([program])
               if op.name in ("prompt.append", "prompt.generate")}
-    found = latest_ends(program, Chains(program, Order(program, Knowledge()), weight, lambda op: None))
+    found = latest_ends(program, Chains(Itinerary(program, Order(program, Knowledge())), weight, lambda op: None))
     if not single_turns(program):
         return
     unrolled = Unrolled(program, turns=1)
