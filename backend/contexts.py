@@ -15,6 +15,7 @@ from typing import Any
 
 from ..ir.core import Op, Root, TokenList, Word
 from .engine import ROOT, Engine, FillHint
+from .run_log import LoggedFill, LoggedFree, RunLog
 
 _identifiers = count(ROOT + 1)
 """Identifiers of contexts are never used twice in a process, so runs may share an engine."""
@@ -49,6 +50,9 @@ class EngineBinding:
     released: deque[int] = field(default_factory=deque)
     swept: int = 0
     """Contexts that nothing had released when the run ended; 0 unless the run was cancelled or broke."""
+    number: int = 0
+    """Among the engines of the run."""
+    log: RunLog = field(default_factory=RunLog)
     _watch: Any = None
 
     def begin(self) -> None:
@@ -71,6 +75,7 @@ class EngineBinding:
         while self.released:
             identifier = self.released.popleft()
             self.live.discard(identifier)
+            self.log.note(LoggedFree(self.number, identifier))
             self.engine.free_context(identifier)
 
     def sweep(self) -> None:
@@ -155,6 +160,7 @@ def fill(binding: EngineBinding, parent: Context | None, encoded: Encoded, *, la
     `resident`: a context that holds so many of these tokens after `parent` already. Raises EngineError.
     """
     context = extended(binding, parent, encoded.ids, roles=encoded.roles, is_start=encoded.is_start)
+    binding.log.note(LoggedFill(binding.number, context.identifier, parent.identifier if parent else ROOT, encoded.ids))
     start, done = resident or (parent.identifier if parent else ROOT, 0)
     binding.engine.fill(encoded.ids[done:], context.identifier, start, label=label, hint=hint)
     return context

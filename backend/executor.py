@@ -21,6 +21,7 @@ from .failures import FailureKind
 from .host_import import search_directories
 from .operations import HANDLERS
 from .outputs import output_names
+from .predictions import predict
 from .results import RunResult, RunStats, collect_errors
 from .run import Run
 from .trace import TraceRecorder
@@ -123,10 +124,7 @@ class RunHandle:
         if run.handovers is not None:
             stats.handover_tokens, stats.wasted_tokens = run.handovers.handed_over, run.handovers.wasted
         stats.makespan_s = seconds
-        forecast = run.plan.forecast()
-        stats.predicted_peak_kv_tokens = forecast.peak_kv_tokens
-        stats.predicted_makespan_s = forecast.makespan_s
-        stats.predicted_filled_tokens = forecast.filled_tokens
+        predict(run, stats)
         if self._trace is not None:
             self._trace.collect(run.bindings)
             if self._options.trace is not None:

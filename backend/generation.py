@@ -20,6 +20,7 @@ from .handover import TextStream
 from .pure_regions import first_failure
 from .random_stream import stream_key
 from .region_instance import OpTask
+from .run_log import LoggedCall
 
 
 @dataclass(frozen=True)
@@ -181,8 +182,11 @@ class Call:
         run.call_started(self)
         if run.progress is not None:
             run.progress.started(self.request.task)
-        self.binding.engine.generate(sampling, self.identifier, self.parent_identifier, callbacks,
-                                     priority=priority_of(self.request.task), label=str(op.location))
+        priority = priority_of(self.request.task)
+        self.binding.log.note(LoggedCall(self.binding.number, self.identifier, self.parent_identifier,
+                                         sampling.max_tokens, priority))
+        self.binding.engine.generate(sampling, self.identifier, self.parent_identifier, callbacks, priority=priority,
+                                     label=str(op.location))
 
     def _begin_stream(self) -> TextStream | None:
         """The stream that prompts may follow, where the result is a text."""
@@ -209,6 +213,9 @@ class Call:
         self._end_stream()
         run.call_ended(self, generation)
         kept = (*generation.kept_ids, *generation.tail_ids)
+        # The last token that was sampled has not been fed to the model.
+        computed = min(len(generation.kept_ids), len(generation.sampled_ids) - 1)
+        run.log.tails[self.identifier] = len(kept) - computed
         context = self._take_context()
         context.length += len(kept)
         if context.chain is not None:

@@ -134,6 +134,7 @@ class HostCall:
         """Whether the function is being executed; a retry may be waited for instead."""
         self._attempt_began = 0.0
         self.started = hosts.run.now()
+        self.cause = hosts.run.log.cause
         hosts.run.outstanding += 1
 
     @property

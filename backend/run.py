@@ -32,6 +32,7 @@ from .pure_regions import PureEvaluator, RunStopped
 from .region_instance import OpTask, RegionInstance
 from .region_layout import Layouts, RegionLayout
 from .results import RunError
+from .run_log import LoggedHost, RunLog
 from .trace import TraceRecorder
 
 LIVE_INSTANCES = 4096
@@ -62,7 +63,10 @@ class Run:
         self.queue: deque[Task] = deque()
         self.inbox = Inbox()
         self.handlers: dict[str, Callable[[OpTask], None]] = HANDLERS
-        by_engine = {id(engine): EngineBinding(engine, record_calls) for engine in engines.values()}
+        self.log = RunLog()
+        unique = {id(engine): engine for engine in engines.values()}
+        by_engine = {key: EngineBinding(engine, record_calls, number=number, log=self.log)
+                     for number, (key, engine) in enumerate(unique.items())}
         self._aliases = {alias: by_engine[id(engine)] for alias, engine in engines.items()}
         self.bindings = list(by_engine.values())
         self.clock = virtual_clock([binding.engine for binding in self.bindings])
@@ -212,10 +216,21 @@ class Run:
         else:
             reports = self.inbox.take(self._deadline if self.clock is None else None)
         for report in reports:
+            self._note_cause(report)
             try:
                 report.function(report.payload)
             except Exception as error:
                 self._broke(report.source.op if report.source is not None else None, error)
+
+    def _note_cause(self, report: Report) -> None:
+        """What is asked from now on is asked because of `report`."""
+        if isinstance(report.source, Call):
+            self.log.cause = report.source.identifier
+        elif isinstance(report.source, HostCall):
+            host = report.source
+            key = "host", self.log.count
+            self.log.note_under(host.cause, LoggedHost(key, self.now() - host.started))
+            self.log.cause = key
 
     # ---- ends ----
 

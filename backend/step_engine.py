@@ -74,6 +74,7 @@ class StepEngine:
         self._stats = EngineStats(kernels=runner.kernels)
         allocator = PageAllocator(kv_slots, page_size)
         self.kv_slots = allocator.capacity
+        self.prefix_cache = prefix_cache
         runner.allocate(allocator.capacity + max_batch)
         self._tree = ContextTree(allocator, tokenizer.bos_id, share=prefix_cache)
         self._scheduler = Scheduler(

@@ -201,8 +201,12 @@ class LengthEngine:
         for call in finished:
             self.scheduler.remove(call)
             self._orders.leave(call.priority)
-            self.tree.drop_mark(call.tip)
+            self._leave(call)
         return finished
+
+    def _leave(self, call: LengthCall) -> None:
+        """What becomes of the context of a finished call: nobody needs it any more."""
+        self.tree.drop_mark(call.tip)
 
     def _commit(self, plan: Plan, steps: int) -> None:
         stats, tree = self.stats, self.tree

@@ -69,7 +69,20 @@ class LengthTree(ContextTree):
 
     def context(self, segments: Sequence[tuple[int, int]]) -> Mark:
         """A mark at the end of a prompt, given by the key and length of each segment."""
-        node = self.root
+        node = self._below(self.root, segments)
+        return self._place(Mark(node, node.end))
+
+    def extend(self, mark: Mark, segments: Sequence[tuple[int, int]]) -> None:
+        """Move `mark`, which is at the end of a segment, over further ones."""
+        before = mark.node
+        self._lift(mark)
+        mark.node = self._below(before, segments)
+        mark.position = mark.node.end
+        self._place(mark)
+        self._refresh(before)
+
+    def _below(self, node: Node, segments: Sequence[tuple[int, int]]) -> Node:
+        """The node at the end of `segments` after `node`; what is missing is made."""
         for key, length in segments:
             child = node.children.get(key) if self.share else None
             if child is None:
@@ -77,7 +90,7 @@ class LengthTree(ContextTree):
             elif len(child.tokens) < length:  # its end had been cut off
                 _lengths(child.tokens).grow(length - len(child.tokens))
             node = child
-        return self._place(Mark(node, node.end))
+        return node
 
     def _add(self, node: Node, key: int, length: int) -> Node:
         child = LengthNode(next(self._ids), node, node.end, length)
