@@ -47,7 +47,7 @@ class PlanPrefill(Pass):
       %0 = engine.fill(engine.root, "Answer briefly: ", %a) : ctx
       %x, %1 = engine.generate(%0) {output = "x"} : text, ctx
       %2 = engine.fill(engine.root, tokens<20 : "You are a strict one" : [89, 111, 117, 32, 97, 114, 101, 32, 97, 32,
-        115, 116, 114, 105, 99, 116, 32, 111, 110, 101]>) {early = 1, uses = [1]} : ctx
+        115, 116, 114, 105, 99, 116, 32, 111, 110, 101]>) {early = 2, uses = [1]} : ctx
       %3 = engine.fill(%2, %x, ".") {stream = 0} : ctx
       %y, %4 = engine.generate(%3) {output = "y"} : text, ctx
       sem.return(%y) {names = ["y"]}

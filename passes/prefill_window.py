@@ -42,7 +42,7 @@ def windows(module: Module, target: Target, uses: NextUses, fills: Iterable[Earl
         longest = LOOKAHEAD if loop else min(LOOKAHEAD, max(fill.step for fill in members) + 1)
         window = longest if spare is None else _widest(members, spare, longest, span if loop else None)
         for fill in members:
-            found[fill.op] = window if loop else min(window, max(fill.step, 1))
+            found[fill.op] = window if loop else min(window, fill.step + 1)
     return found
 
 
@@ -77,7 +77,7 @@ def _most_held(fills: list[EarlyFill], window: int, span: int | None) -> int:
         return sum(fill.tokens * -(-window // span) for fill in fills)
     changes: dict[int, int] = {}
     for fill in fills:
-        begin = max(0, fill.step - window)
+        begin = max(-1, fill.step - window)
         changes[begin] = changes.get(begin, 0) + fill.tokens
         changes[fill.step] = changes.get(fill.step, 0) - fill.tokens
     held = most = 0
