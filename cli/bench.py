@@ -154,7 +154,8 @@ def overview() -> str:
     from .bench_scale import simulate_scale
 
     rows = []
-    for name, make in [*WORKLOADS.items(), (SCALE, simulate_scale)]:
+    makers: dict[str, Callable[..., Any]] = {**WORKLOADS, SCALE: simulate_scale}
+    for name, make in makers.items():
         summary = (inspect.getdoc(make) or "").splitlines()[0]
         sizes = " ".join(f"{key}={str(value).lower()}" for key, value in sizes_of(make).items())
         rows.append(f"  {name:<17}{summary}" + (f"\n{'':19}--set {sizes}" if sizes else ""))

@@ -73,7 +73,7 @@ def _traffic(arguments: argparse.Namespace, sizes: dict[str, Any], side: str) ->
     from ..backend.simulate.traffic import Traffic, as_programs, as_requests, trace
 
     if arguments.trace is not None:
-        shapes = islice(trace(Path(arguments.trace), speed=sizes["speed"]), sizes["calls"])
+        shapes: Iterator[ApplicationShape] = islice(trace(Path(arguments.trace), speed=sizes["speed"]), sizes["calls"])
     else:
         traffic = Traffic(arguments.seed, round_trip=arguments.round_trip)
         shapes = traffic.poisson(sizes["calls"], sizes["rate"] * sizes["engines"])

@@ -177,7 +177,8 @@ def mixed(tokenizer: Tokenizer, *, scale: float = 1.0, width: float = 1.0, seed:
 
 def poisson(chance: random.Random, rate: float, seconds: float) -> list[float]:
     """Times of arrivals at `rate` each second, at least one."""
-    times, time = [], chance.expovariate(rate)
+    times: list[float] = []
+    time = chance.expovariate(rate)
     while time < seconds or not times:
         times.append(time)
         time += chance.expovariate(rate)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from functools import lru_cache
 from importlib import resources
 
 from ...ir.target import Tokenizer
@@ -53,7 +52,6 @@ class TextMaker:
         return len(self._tokenizer.encode_piece(" ".join(words), first=False))
 
 
-@lru_cache(maxsize=8)
 def _word_sizes(tokenizer: Tokenizer) -> dict[str, int]:
     """How many tokens each word has after a space."""
     words = resources.files(__package__).joinpath("words.txt").read_text(encoding="utf-8").split()

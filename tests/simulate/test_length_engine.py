@@ -119,11 +119,11 @@ def on_length_engine(jobs: list[Job], costs: CostModel, kv_slots: int, share: bo
         if until is not None and (coming is None or until <= coming):
             now = until
             for call in engine.end(now):
-                number = call.owner
-                assert isinstance(number, int)
-                outcome.ended.append(number)
+                ended = call.owner
+                assert isinstance(ended, int)
+                outcome.ended.append(ended)
                 outcome.times.append(now)
-                for other in dependents(jobs, number):
+                for other in dependents(jobs, ended):
                     at(now + jobs[other].arrival, partial(start, other))
         else:
             assert coming is not None
