@@ -17,7 +17,7 @@ from dataclasses import fields, replace
 from functools import partial
 from threading import RLock
 
-from ..passes.cost_model import CostModel
+from ..passes.cost_model import CostModel, default_cost_model
 from ..passes.engine_load import EngineLoad, WaitingCall
 from ..passes.placement import place
 from .engine import (
@@ -62,7 +62,14 @@ class EngineGroup:
         self.context_length = first.context_length
         self.members = tuple(engines)
         """The engines, also those that have failed."""
-        self._members = [Member(engine, number, costs or getattr(engine, "costs", None) or CostModel(),
+        self.kv_slots: int | None = getattr(first, "kv_slots", None)
+        """Of one engine, as the following are; None where they do not say."""
+        self.max_batch: int | None = getattr(first, "max_batch", None)
+        self.max_step_tokens: int | None = getattr(first, "max_step_tokens", None)
+        self.costs: CostModel | None = costs or getattr(first, "costs", None)
+        """Of a step of one engine; None where nobody has measured them."""
+        assumed = self.costs or default_cost_model(self.name)
+        self._members = [Member(engine, number, costs or getattr(engine, "costs", None) or assumed,
                                 keeps_freed=prefix_cache) for number, engine in enumerate(engines)]
         self._contexts = GroupContexts()
         self._ready: list[GroupCall] = []

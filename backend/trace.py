@@ -80,9 +80,10 @@ class TraceRecorder:
 
     def collect(self, bindings: Sequence[EngineBinding]) -> None:
         """Take over what the engines recorded since the run began."""
-        for process, binding in enumerate(bindings, PROGRAM + 1):
-            self.processes[process] = f"engine {binding.engine.name}"
-            spans = [_engine_span(process, event) for event in binding.engine.drain_events()]
+        engines = [engine for binding in bindings for engine in getattr(binding.engine, "members", (binding.engine,))]
+        for process, engine in enumerate(engines, PROGRAM + 1):
+            self.processes[process] = f"engine {engine.name}"
+            spans = [_engine_span(process, event) for event in engine.drain_events()]
             self.spans += [span for span in spans if span.end >= self.began]
 
     def write(self, path: str | Path) -> None:

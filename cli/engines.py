@@ -44,10 +44,15 @@ class EnginePool:
     def _make(self, choice: ModelChoice, alias: str) -> Engine:
         if choice.engine == "simulate":
             return self._simulate(choice, alias)
-        engine = self._load(choice, alias)
+        engines = self._load(choice, alias)
         profile = stored_profile(choice.engine, choice.models[alias], choice.device)
-        engine.costs = profile.costs if profile is not None else None
-        return engine
+        for engine in engines:
+            engine.costs = profile.costs if profile is not None else None
+        if len(engines) == 1:
+            return engines[0]
+        from ..backend.engine_group import EngineGroup
+
+        return EngineGroup(engines, prefix_cache=self._prefix_cache, name=choice.engine)
 
     def _simulate(self, choice: ModelChoice, alias: str) -> Engine:
         from .simulation import Simulator
@@ -56,7 +61,7 @@ class EnginePool:
             self._simulator = Simulator(choice.simulation, prefix_cache=self._prefix_cache, trace=self._trace)
         return self._simulator.engine(choice.models[alias], alias)
 
-    def _load(self, choice: ModelChoice, alias: str) -> StepEngine:
+    def _load(self, choice: ModelChoice, alias: str) -> list[StepEngine]:
         from ..backend.torch_engine.errors import ModelLoadError
 
         model = choice.models[alias]
@@ -65,16 +70,25 @@ class EnginePool:
                 from ..backend.reference import reference_engine
                 from ..backend.torch_engine.model_directory import model_directory
 
-                return reference_engine(model and model_directory(model), prefix_cache=self._prefix_cache,
-                                        trace=self._trace)
-            from ..backend.torch_engine.engine import torch_engine
+                directory = model and model_directory(model)
+                return [reference_engine(directory, name=name, prefix_cache=self._prefix_cache, trace=self._trace)
+                        for name in engine_names(choice)]
+            from ..backend.torch_engine.engine import torch_engine, torch_engines
 
             messages.progress(f"loading {model or 'the embedded model'} …")
-            return torch_engine(model, choice.device, prefix_cache=self._prefix_cache, trace=self._trace)
+            if choice.count > 1:
+                return torch_engines(engine_names(choice), model, choice.device, prefix_cache=self._prefix_cache,
+                                     trace=self._trace)
+            return [torch_engine(model, choice.device, prefix_cache=self._prefix_cache, trace=self._trace)]
         except (ImportError, ModelLoadError, TokenizerError) as error:
             raise model_error(alias, error) from None
         finally:
             messages.progress("")
+
+
+def engine_names(choice: ModelChoice) -> list[str]:
+    """The names of the engines of one model."""
+    return [f"{choice.engine} {number + 1}" if choice.count > 1 else choice.engine for number in range(choice.count)]
 
 
 def target_of_engines(choice: ModelChoice, engines: dict[str, Engine]) -> Target:
@@ -86,4 +100,4 @@ def target_of_engine(engine: Engine) -> ModelTarget:
     """Engines need not say what their memory, their steps and the costs of these are."""
     return ModelTarget(engine.tokenizer, engine.context_length, getattr(engine, "kv_slots", None),
                        getattr(engine, "max_batch", None), getattr(engine, "max_step_tokens", None),
-                       getattr(engine, "costs", None))
+                       getattr(engine, "costs", None), len(getattr(engine, "members", (engine,))))

@@ -21,12 +21,16 @@ MODEL = "E1106"
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """An engine, a device, and the models of a program by alias; a model None is the embedded one."""
+    """An engine, a device, and the models of a program by alias; a model None is the embedded one.
+
+    `count`: engines of each model.
+    """
 
     engine: str
     device: str
     models: dict[str, str | None]
     simulation: configuration.Simulation = configuration.DEFAULT_SIMULATION
+    count: int = 1
 
     @property
     def is_embedded(self) -> bool:
@@ -58,7 +62,8 @@ def choose_models(module: Module, declared: Mapping[str, str], arguments: argpar
         models[alias] = bound.get(alias) or named
     engine, _, count = engine.partition(":")
     simulation = replace(settings.simulate, engines=int(count)) if count else settings.simulate
-    return ModelChoice(engine, arguments.device or settings.device or "cpu", models, simulation)
+    number = simulation.engines if engine == "simulate" else int(count or 1)
+    return ModelChoice(engine, arguments.device or settings.device or "cpu", models, simulation, number)
 
 
 def declared_models(module: Module) -> dict[str, str]:
@@ -119,6 +124,7 @@ def target_of(choice: ModelChoice) -> Target:
             found = targets[alias] = ModelTarget(load_tokenizer(directory), read_context_length(directory))
         except (ModelLoadError, TokenizerError) as error:
             raise model_error(alias, error) from None
+        found.engines = choice.count
         if choice.engine == "simulate":
             from .simulation import device
 

@@ -11,6 +11,7 @@ from ..ir.source import SourceFile
 
 USAGE = "E1101"
 ENGINES = ("torch", "reference", "simulate")
+MOST_ENGINES = 10_000
 PLANNED_ENGINES = ("openai", "dynamo")
 NOT_BUILT = "E1102"
 UNWRITABLE = "E1104"
@@ -18,9 +19,11 @@ ARGUMENT = "E1105"
 
 
 def add_level(parser: argparse.ArgumentParser) -> None:
-    """`-O0`, `-O1`, `-O2`."""
+    """`-O0`, `-O1`, `-O2`, and what passes may change besides: `--allow`."""
     parser.add_argument("-O", dest="level", type=int, choices=(0, 1, 2), default=2, metavar="LEVEL",
                         help="optimization level: -O0 lowers only, -O2 (default) runs every pass that keeps all tokens")
+    parser.add_argument("--allow", action="append", default=[], choices=("text",),
+                        help="text: run the pass order-fields too, which reorders what the source calls `unordered`")
 
 
 def add_program(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +35,7 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     """`--engine`, `--model`, `--device`, `--config`."""
     parser.add_argument("--engine", type=engine_name, metavar="ENGINE",
                         help="torch (default); reference, a deterministic stand-in for a model; or simulate, the same "
-                             "texts in virtual time (simulate:N for N engines)")
+                             "texts in virtual time; torch:4 is four engines that share the work")
     parser.add_argument("--model", action="append", default=[], metavar="[ALIAS=]DIR|ID",
                         help="the default model, or with ALIAS= the model that an alias of the program stands for; "
                              "without it SEMC_MODEL, the configuration, and then a small embedded model")
@@ -45,12 +48,12 @@ def engine_name(text: str) -> str:
     kind = text.partition(":")[0]
     if kind in PLANNED_ENGINES:
         raise InputError.of(NOT_BUILT, f"the engine `{kind}` is not built yet", fix="use --engine torch or reference")
-    if kind == "simulate" and text != kind:
-        count = text.partition(":")[2]
-        if not count.isdecimal() or int(count) < 1:
-            raise InputError.of(USAGE, f"`{text}` is no engine: after `simulate:` comes how many engines there are")
-    elif text not in ENGINES:
+    if kind not in ENGINES:
         raise InputError.of(USAGE, f"there is no engine `{text}`", fix=f"the engines are {', '.join(ENGINES)}")
+    count = text.partition(":")[2]
+    if text != kind and not (count.isascii() and count.isdecimal() and 1 <= int(count) <= MOST_ENGINES):
+        raise InputError.of(USAGE, f"`{text}` is no engine: after `{kind}:` comes how many engines there are, from 1 "
+                                   f"to {MOST_ENGINES}")
     return text
 
 

@@ -13,7 +13,7 @@ from ..ir.diagnostics import InputError
 from . import configuration, messages
 from .command import Command
 from .models import DEFAULT, MODEL, ModelChoice, read_flags
-from .options import ENGINES, UNWRITABLE, add_models, engine_name
+from .options import ENGINES, UNWRITABLE, USAGE, add_models, engine_name
 
 if TYPE_CHECKING:
     from ..backend.profile_store import Profile
@@ -61,7 +61,9 @@ def chosen(arguments: argparse.Namespace) -> ModelChoice:
         if alias != DEFAULT:
             raise InputError.of(MODEL, f"`semc profile` measures one model, and `{alias}` is an alias of a program",
                                 fix="--model DIR|ID")
-    engine = arguments.engine or engine_name(settings.engine or ENGINES[0])
+    engine, _, count = (arguments.engine or engine_name(settings.engine or ENGINES[0])).partition(":")
+    if count:
+        raise InputError.of(USAGE, "`semc profile` measures one engine", fix=f"--engine {engine}")
     model = flags.get(DEFAULT) or os.environ.get("SEMC_MODEL") or settings.model
     return ModelChoice(engine, arguments.device or settings.device or "cpu", {DEFAULT: model or None})
 

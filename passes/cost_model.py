@@ -55,8 +55,8 @@ REFERENCE = CostModel(step=3.9e-5, batch=7.7e-5, prefill_token=1.5e-6, decode_ro
 
 
 def default_cost_model(engine: str) -> CostModel:
-    """The cost model of an engine by its name, as long as nothing was measured on the machine at hand."""
-    return REFERENCE if engine == "reference" else CostModel()
+    """The cost model of an engine by its name (`torch`, `torch 2`), as long as nothing was measured on the machine."""
+    return REFERENCE if engine.partition(" ")[0] == "reference" else CostModel()
 
 
 def cost_model_of(target: Target, alias: str = "") -> CostModel:

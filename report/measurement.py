@@ -11,7 +11,6 @@ from ..backend.results import RunStats
 from ..backend.trace import PROGRAM, Span, TraceRecorder
 from ..ir.core import Op
 
-
 MOST_LINKS = 500_000
 """Links of the tree of contexts that are followed to count who shares what."""
 
@@ -119,11 +118,10 @@ def measure(recorder: TraceRecorder, stats: RunStats, errors: Iterable[tuple[str
     engines = [span for span in recorder.spans if span.process != PROGRAM]
     first_tokens = {span.arguments["context"]: span.arguments.get("first_token")
                     for span in engines if span.kind == "generate"}
-    numbers = {name.removeprefix("engine "): number for number, name in recorder.processes.items()
-               if number != PROGRAM}
+    where = {span.arguments["context"]: span.process for span in engines if span.kind == "generate"}
     spans = sorted((span for span in own if span.kind == "generate"), key=lambda span: (span.start, span.end))
     filled = _filled_tokens(spans, engines)
-    calls = [_call(span, zero, first_tokens, numbers, filled) for span in spans if span.op is not None]
+    calls = [_call(span, zero, first_tokens, where, filled) for span in spans if span.op is not None]
     hosts = [MeasuredHost(span.op, span.start - zero, span.end - zero, span.arguments.get("error"))
              for span in own if span.kind == "host" and span.op is not None]
     steps = [Step(span.process, span.start - zero, span.end - zero, span.arguments["rows"],
@@ -134,13 +132,13 @@ def measure(recorder: TraceRecorder, stats: RunStats, errors: Iterable[tuple[str
                        _fills(spans, engines, recorder.fills))
 
 
-def _call(span: Span, zero: float, first_tokens: dict[int, float | None], engines: dict[str, int],
+def _call(span: Span, zero: float, first_tokens: dict[int, float | None], engines: dict[int, int],
           filled: dict[int, int]) -> MeasuredCall:
     arguments = span.arguments
     first = first_tokens.get(arguments["context"])
     assert span.op is not None
     return MeasuredCall(
-        span.op, tuple(arguments["indices"]), arguments["sample"], engines.get(arguments["engine"], PROGRAM + 1),
+        span.op, tuple(arguments["indices"]), arguments["sample"], engines.get(arguments["context"], PROGRAM + 1),
         span.start - zero, span.end - zero, None if first is None else first - zero, arguments["prompt_tokens"],
         filled.get(arguments["context"], 0), arguments.get("generated_tokens", 0),
         "failed" if arguments.get("failed") else arguments.get("finish_reason", ""), arguments["context"])
