@@ -109,7 +109,7 @@ def _plans(calls: Sequence[WaitingCall], loads: Sequence[EngineLoad]) -> Iterato
     busy = [number for number, load in enumerate(loads)
             if load.calls or any(load.runs.get(head) is not None for head in heads)]
     idle = sorted(set(range(len(loads))).difference(busy))
-    sizes = range(1 if not busy else 0, min(len(idle), len(calls)) + 1)
+    sizes: Sequence[int] = range(1 if not busy else 0, min(len(idle), len(calls)) + 1)
     if not shares or len(calls) * len(loads) > MOST_PAIRS:  # what shares nothing loses nothing by one more engine
         sizes = sizes[-1:]
     elif len(sizes) > 8:
