@@ -15,7 +15,7 @@ from .cells import NOT_PLAIN, NotReady, collect_pending, force, known, partial_l
 from .failures import FailureKind, failure
 
 NEW_LEVELS = {"record": 1, "list": 1, "map": 1, "slice": 1, "select": 1, "reverse": 1, "flatten": 1, "values": 1,
-              "outcome": 1, "zip": 2, "enumerate": 2}
+              "outcome": 1, "common_first": 1, "zip": 2, "enumerate": 2}
 """Of functions that pass components on: how many levels of the result are new; the others give a component itself."""
 
 
@@ -77,6 +77,12 @@ class PureCall:
             arguments[1:] = [value if type(value) is Failure else force(value) for value in arguments[1:]]
         elif self.name == "flatten" and type(arguments[0]) is not Failure:
             arguments = [[known(items) for items in arguments[0]]]
+        elif self.name == "common_first" and type(arguments[0]) is not Failure:
+            cells: list[Any] = []
+            collect_pending(arguments[0], cells)
+            if cells:
+                raise NotReady(cells)
+            arguments = [[force(row) for row in arguments[0]]]
         return _until_failure(arguments)
 
     def _components(self, operands: Sequence[Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ..ir.definition import Level
@@ -41,16 +42,17 @@ def execute(arguments: argparse.Namespace) -> int:
         choice = choose_models(unit.module, unit.models, arguments, arguments.file)
         target = target_of(choice)
         with placing(unit.sources):
-            run_passes(unit.module, checked(passes_to(level, arguments.level)), target, arguments, arguments.file)
+            passes = checked(passes_to(level, arguments.level, arguments.allow))
+            run_passes(unit.module, passes, target, arguments, arguments.file)
     write_output(arguments.output, print_module(unit.module, locations=arguments.locations))
     return 0
 
 
-def passes_to(level: Level, optimization: int) -> list[Pass]:
+def passes_to(level: Level, optimization: int, allow: Collection[str] = ()) -> list[Pass]:
     """The pipeline of `-O{optimization}` up to a level. What shows prompts shows their text, not token ids."""
     from ..passes.pipelines import pipeline
 
-    passes = pipeline(optimization)
+    passes = pipeline(optimization, allow)
     if level is Level.ENGINE:
         return passes
     lowering = next(number for number, p in enumerate(passes) if p.gives is Level.ENGINE)

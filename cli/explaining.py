@@ -78,10 +78,10 @@ def _compile(unit: CompiledUnit, arguments: argparse.Namespace, choice: ModelCho
 
     target = target_of(choice) if engines is None else target_of_engines(choice, engines)
     functions = functions_of(unit.module)
-    passes = checked(remaining_passes(unit.module, unit.root, arguments.level))
+    passes = checked(remaining_passes(unit.module, unit.root, arguments.level, arguments.allow))
     with placing(unit.sources):
         stages = run_stages(unit.module, passes, target, values, keep_ir=keep_ir,
-                            options=default_reproducer_options(arguments.file))
+                            options=default_reproducer_options(arguments.file, arguments.allow))
         lowered(unit.module, target)
     return explain(Analysis(unit.module, target, values), stages, functions, arguments.level)
 

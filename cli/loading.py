@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -36,8 +37,8 @@ def load_unit(path: str, program: str | None) -> CompiledUnit:
     return CompiledUnit(module, root, [], programs, declared_models(module), (source,))
 
 
-def remaining_passes(module: Module, root: str, level: int) -> list[Pass]:
-    """The passes of `-O{level}` that `module` has still before it."""
+def remaining_passes(module: Module, root: str, level: int, allow: Collection[str] = ()) -> list[Pass]:
+    """The passes of `-O{level}` that `module` has still before it; `allow`: see `passes.pipelines.pipeline`."""
     from ..ir.levels import levels_of
     from ..passes.inline import Inline
     from ..passes.pipelines import pipeline
@@ -45,6 +46,6 @@ def remaining_passes(module: Module, root: str, level: int) -> list[Pass]:
     levels = levels_of(module)
     if not levels & {Level.SEM, Level.PROMPT}:
         return []
-    passes = pipeline(level)
+    passes = pipeline(level, allow)
     return [replace(p, program=root) if isinstance(p, Inline) else p for p in passes
             if Level.SEM in levels or not isinstance(p, Inline)]

@@ -34,7 +34,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from ..passes.pipelines import pipeline
 
     source = read_source(arguments.file)
-    passes = parse_pipeline(arguments.passes) if arguments.level is None else pipeline(arguments.level)
+    passes = parse_pipeline(arguments.passes) if arguments.level is None else pipeline(arguments.level, arguments.allow)
     module = parse_module(source)
     verify_input(module, source)
     choice = choose_models(module, declared_models(module), arguments, arguments.file)

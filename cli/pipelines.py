@@ -59,11 +59,11 @@ def instruments(arguments: argparse.Namespace, source: str) -> PipelineOptions:
     )
 
 
-def default_reproducer_options(source: str) -> PipelineOptions:
-    """No instruments; only a reproducer if a pass fails."""
+def default_reproducer_options(source: str, allow: Iterable[str] = ()) -> PipelineOptions:
+    """No instruments; only a reproducer if a pass fails. `allow`: what passes may give up (`--allow`)."""
     from ..passes.manager import PipelineOptions
 
-    return PipelineOptions(reproducer=default_reproducer(source))
+    return PipelineOptions(reproducer=default_reproducer(source), allow=frozenset(allow))
 
 
 def default_reproducer(source: str) -> Path:

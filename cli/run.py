@@ -120,10 +120,11 @@ def compile_and_run(unit: CompiledUnit, arguments: argparse.Namespace, checking_
     with EnginePool(prefix_cache=arguments.level > 0, trace=arguments.trace is not None) as pool:
         engines = pool.engines(choice)
         began = time.perf_counter()
-        passes = remaining_passes(unit.module, unit.root, arguments.level)
+        passes = remaining_passes(unit.module, unit.root, arguments.level, arguments.allow)
         target = target_of_engines(choice, engines)
         with placing(unit.sources):
-            run_pipeline(unit.module, checked(passes), target, default_reproducer_options(arguments.file))
+            options = default_reproducer_options(arguments.file, arguments.allow)
+            run_pipeline(unit.module, checked(passes), target, options)
         compiling_seconds = time.perf_counter() - began
         note_embedded(choice)
         with redirect_stdout(sys.stderr):  # what hosts print is no result

@@ -65,7 +65,8 @@ def run_test(unit: TestUnit, path: str, tests: CompiledTests, pool: EnginePool,
     engines = pool.engines(choice)
     target = target_of_engines(choice, engines)
     with placing([unit.span.source]):
-        run_pipeline(unit.module, checked(pipeline(arguments.level)), target, default_reproducer_options(path))
+        run_pipeline(unit.module, checked(pipeline(arguments.level, arguments.allow)), target,
+                     default_reproducer_options(path, arguments.allow))
     return problems_of(unit, run_module(unit.module, engines, {}, seed=arguments.seed))
 
 

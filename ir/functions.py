@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 
-from .builtins import arithmetic, conversions, lists, records, texts
+from .builtins import arithmetic, conversions, lists, ordering, records, texts
 from .builtins.base import EvaluationError, OperandMismatch, PureContext, PureFunction, Strictness
 from .builtins.records import outcome_type
 from .core import Literal
@@ -20,7 +20,7 @@ __all__ = ["FUNCTIONS", "EvaluationError", "OperandMismatch", "PureContext", "Pu
            "outcome_type", "result_type"]
 
 FUNCTIONS: dict[str, PureFunction] = {
-    f.name: f for subject in (arithmetic, texts, lists, records, conversions) for f in subject.FUNCTIONS
+    f.name: f for subject in (arithmetic, texts, lists, ordering, records, conversions) for f in subject.FUNCTIONS
 }
 
 

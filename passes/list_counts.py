@@ -62,6 +62,6 @@ def _same_count(source: Op) -> list[Arg]:
     """Lists of which the shortest is as long as what `source` gives; empty where there are none."""
     if source.name == "flow.for":
         return iterated(source)
-    if source.name == "flow.pure" and source.symbol in ("reverse", "sort", "enumerate", "zip"):
+    if source.name == "flow.pure" and source.symbol in ("reverse", "sort", "canonical_order", "common_first", "enumerate", "zip"):
         return source.args[1:]
     return []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from .base import Pass
 from .registry import pass_class
 
@@ -18,6 +20,15 @@ LEVELS: dict[int, tuple[str, ...]] = {
 }
 
 
-def pipeline(level: int) -> list[Pass]:
-    """The passes of `-O{level}` with their default options; KeyError for other levels than 0, 1, 2."""
-    return [pass_class(name)() for name in LEVELS[level]]
+OPT_IN: dict[str, tuple[str, ...]] = {"text": ("order-fields",)}
+"""What runs besides, right after `inline`, where it is allowed that no more than this is preserved."""
+
+
+def pipeline(level: int, allow: Collection[str] = ()) -> list[Pass]:
+    """The passes of `-O{level}` with their default options, and those that `allow` lets run besides.
+
+    KeyError for other levels than 0, 1, 2.
+    """
+    first, *rest = LEVELS[level]
+    more = [name for preserved, names in OPT_IN.items() if preserved in allow for name in names]
+    return [pass_class(name)() for name in (first, *more, *rest)]

@@ -155,6 +155,7 @@ def _outcome(op: Op, operands: Sequence[Bounds]) -> Bounds:
 _RULES: dict[str, Callable[[Op, Sequence[Bounds]], Bounds | None]] = {
     "render": _render, "json": _json, "concat": _concat, "add": _add, "join": _join, "upper": _cased, "lower": _cased,
     "strip": _shorter, "slice": _shorter, "select": _shorter, "unique": _shorter, "reverse": _same, "sort": _same,
+    "canonical_order": _same, "common_first": _same,
     "split": _parts, "lines": _parts, "words": _parts, "chunk": _parts, "list": _list, "record": _record,
     "field": _field, "index": _element, "some": _some, "unwrap": _unwrap, "len": _len, "range": _range,
     "enumerate": _enumerate, "outcome": _outcome,

@@ -19,6 +19,7 @@ PASSES = {
     "bound-lengths": "bound_lengths:BoundLengths",
     "tokenize": "tokenize:Tokenize",
     "hoist-prefixes": "hoist_prefixes:HoistPrefixes",
+    "order-fields": "order_fields:OrderFields",
     "lower-engine": "lower_engine:LowerEngine",
     "plan-prefill": "plan_prefill:PlanPrefill",
     "propagate-objectives": "propagate_objectives:PropagateObjectives",

@@ -124,6 +124,9 @@ CASES: list[tuple[str, list[Type], list[Any], Any, Type]] = [
     ("sort", [List(COLOR)], [["blue", "red"]], ["red", "blue"], List(COLOR)),
     ("reverse", [List(INT)], [[1, 2]], [2, 1], List(INT)),
     ("reverse", [TEXT], ["ab"], "ba", TEXT),
+    ("canonical_order", [List(TEXT)], [["b", "a", "b"]], ["a", "b", "b"], List(TEXT)),
+    ("common_first", [List(List(TEXT))], [[["c", "bb"], ["d"], ["bb", "a"], ["bb", "c"]]],
+     [["bb", "c"], ["d"], ["bb", "a"], ["bb", "c"]], List(List(TEXT))),
     ("flatten", [List(List(INT))], [[[1], [], [2]]], [1, 2], List(INT)),
     ("unique", [List(FLOAT)], [[0.0, 1.0, -0.0, 1.0]], [0.0, 1.0], List(FLOAT)),
     ("unique", [List(List(TEXT))], [[["a"], ["b"], ["a"]]], [["a"], ["b"]], List(List(TEXT))),
@@ -398,7 +401,8 @@ def test_strictness_is_what_the_function_says() -> None:
     assert FUNCTIONS["concat"].strict and not FUNCTIONS["index"].strict
     non_strict = {name for name, f in FUNCTIONS.items() if f.strictness != Strictness.DEEP}
     assert non_strict == {
-        "record", "list", "map", "field", "index", "slice", "select", "enumerate", "zip", "reverse", "flatten", "len",
+        "record", "list", "map", "field", "index", "slice", "select", "enumerate", "zip", "reverse", "common_first",
+        "flatten", "len",
         "keys", "values", "outcome", "some", "is_some", "unwrap"}
 
 
