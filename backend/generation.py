@@ -56,6 +56,7 @@ def run_fill(task: OpTask) -> None:
     binding = parent.binding if parent is not None else task.run.binding(str(op.attributes.get("model") or ""))
     observations = task.run.plan.observations
     spaced, roles = fill_attributes(op)
+    context: Context | Failure
     try:
         encoded = encode(binding, parent, pieces[1:], spaced=spaced, roles=roles,
                          measure=lambda piece, count: observations.see("piece_tokens", op, count, piece))
@@ -215,7 +216,7 @@ class Call:
         kept = (*generation.kept_ids, *generation.tail_ids)
         # The last token that was sampled has not been fed to the model.
         computed = min(len(generation.kept_ids), len(generation.sampled_ids) - 1)
-        run.log.tails[self.identifier] = len(kept) - computed
+        run.log.ends[self.identifier] = computed, len(kept) - computed
         context = self._take_context()
         context.length += len(kept)
         if context.chain is not None:

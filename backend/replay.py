@@ -111,11 +111,16 @@ class _Engine(LengthEngine):
         return super().begin(now)
 
     def _leave(self, call: LengthCall) -> None:
-        """The context stays. What of its end was not computed in the run is not computed here either."""
-        context = cast(int, call.owner)
-        more = self._log.tails.get(context, 1) - 1
-        if more > 0:
-            self.tree.extend(call.tip, [(call.output, more)])
+        """The context stays, with as many computed tokens as it had in the run, and as many that were not."""
+        context, node, tree = cast(int, call.owner), call.tip.node, self.tree
+        computed, fresh = self._log.ends.get(context, (node.resident, 1))
+        if computed < node.resident:
+            tree.drop_kv(node, computed)
+            tree.retreat(call.tip, call.base + computed)
+        else:
+            fresh -= 1  # the last token, which was not fed to the model
+        if fresh > 0:
+            tree.extend(call.tip, [(call.output, fresh)])
         self._marks[context] = call.tip
 
 

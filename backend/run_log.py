@@ -58,11 +58,13 @@ Action = LoggedFill | LoggedCall | LoggedFree | LoggedHost
 
 @dataclass
 class RunLog:
-    """Actions by cause, in order. `tails`: tokens of finished outputs' contexts whose KV was not computed."""
+    """Actions by cause, in order. `ends`: of finished outputs, how many of the tokens that their contexts keep had been
+    computed, and how many had not.
+    """
 
     actions: dict[Hashable, list[Action]] = field(default_factory=dict)
     cause: Hashable = BEGIN
-    tails: dict[int, int] = field(default_factory=dict)
+    ends: dict[int, tuple[int, int]] = field(default_factory=dict)
     count: int = 0
 
     @property

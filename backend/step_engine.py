@@ -189,9 +189,9 @@ class StepEngine:
             return copy.deepcopy(self._stats)
 
     def watch_kv(self) -> PeakWatch:
-        """Begin to note the most KV tokens that live contexts hold; `end_watch` ends it."""
+        """Begin to note the most KV tokens that live contexts hold after a step; `end_watch` ends it."""
         with self._lock:
-            watch = PeakWatch(self._tree.live_tokens)
+            watch = PeakWatch(0)
             self._watches.append(watch)
             return watch
 
