@@ -40,7 +40,7 @@ class NextUses:
         for op in reversed(operations):  # a context is used after the operation that makes it
             if op.name == "engine.fill":
                 self._first_wait(op.result)
-                self._steps[op] = self._uses(op)
+                self._steps[op] = self._uses(op.result, self._home[op])
 
     def steps(self, fill: Op) -> tuple[int, ...]:
         """Generates one after another from the beginning of the region to each use, in order, without repeats."""
@@ -77,16 +77,20 @@ class NextUses:
         found = [wait for target in targets if (wait := self._first_wait(target)) is not None]
         return min(found, default=None)
 
-    def _uses(self, fill: Op) -> tuple[int, ...]:
-        region = self._home[fill]
+    def _uses(self, value: Value, region: Region) -> tuple[int, ...]:
+        """Steps of `region`, which defines `value`, that use it or what it becomes."""
         stages = self.order.of(region).stage
         steps: set[int] = set()
-        for user in self._users.get(fill.result, ()):
+        for user in self._users.get(value, ()):
             if user.name == "engine.fill" and self._home[user] is region:
                 steps.update(self._steps[user])
                 continue
-            while self._home[user] is not region:
-                user = self._around[self._home[user]]
-            if user in stages:
-                steps.add(round(stages[user]))
+            holder = user
+            while self._home[holder] is not region:
+                holder = self._around[self._home[holder]]
+            if holder in stages:
+                steps.add(round(stages[holder]))
+            elif holder is user and user.name in REGION_OPS:  # it only adds to the context
+                for target in {f.target for f in flows(user) if f.source is value and f.target in user.results}:
+                    steps.update(self._uses(target, region))
         return tuple(sorted(steps)[:MOST_USES])
