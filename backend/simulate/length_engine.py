@@ -13,14 +13,11 @@ from typing import cast
 from ...passes.cost_model import CostModel
 from ..call_order import CallOrders
 from ..context_tree import Node
-from ..decoding.output_decoder import OutputDecoder
 from ..engine import EngineStats, Priority
-from ..scheduler import Call, Plan, Scheduler
+from ..scheduler import Plan
 from ..step_plan import Work
-from .length_tree import LengthRoom, LengthTree
-
-NO_DECODER = cast(OutputDecoder, None)
-"""Outputs have a length and no tokens."""
+from .leap_scheduler import NO_DECODER, LeapScheduler, LengthCall
+from .length_tree import LengthTree
 
 
 @dataclass(frozen=True)
@@ -32,50 +29,6 @@ class LengthRequest:
     tokens: int
     priority: Priority
     owner: object = None
-
-
-@dataclass(eq=False)
-class LengthCall(Call):
-    """A generate of `remaining` more tokens, whose output is the segment `output`."""
-
-    output: int = 0
-    remaining: int = 0
-    started: bool = False
-    """Whether it has its first token."""
-    first_token: float = math.nan
-    owner: object = None
-    """Whose call it is."""
-
-
-class LeapScheduler(Scheduler):
-    """The scheduler, which also says how long a plan holds good."""
-
-    def __init__(self, tree: LengthTree, costs: CostModel, stats: EngineStats) -> None:
-        super().__init__(tree, max_step_tokens=costs.max_step_tokens, max_batch=costs.max_batch, stats=stats,
-                         costs=costs)
-        self._lengths = tree
-        self._room = LengthRoom.of(tree, stats)
-
-    def steps_alike(self, plan: Plan) -> int:
-        """How many steps, this one included, compute the same calls as `plan`, unless calls come or go.
-
-        A call that found no row, no place in its group's batch or no memory finds none as long as the others go on.
-        Memory is only made when it is needed, so the steps end with the free slots.
-        """
-        rows = len(plan.works)
-        if any(work.is_prefill or not work.reserved for work in plan.works) or len(plan.consumers) < rows:
-            return 1
-        calls = [cast(LengthCall, call) for consumers in plan.consumers for call in consumers]
-        if len(calls) > rows or not all(call.started for call in calls):
-            return 1
-        steps = min(min(call.remaining for call in calls), 1 + self._lengths.allocator.free_pages // rows)
-        if self._spare_seconds is not None and not all(call.is_urgent for call in self.calls):
-            if rows < len(self.calls):
-                return 1
-            # Each step reads `rows` KV tokens more, which is the most that is gained or lost of the spare time.
-            lost = rows * self.costs.kv_token
-            steps = min(steps, 1 + max(0, math.floor(self._spare_seconds / lost) - 1) if lost else steps)
-        return steps
 
 
 @dataclass
@@ -150,7 +103,7 @@ class LengthEngine:
     def _take(self, request: LengthRequest, now: float) -> None:
         mark = self.tree.context(request.segments)
         call = LengthCall(self._orders.enter(request.priority, now), request.priority, mark, mark.position, NO_DECODER,
-                          0, output=request.output, remaining=request.tokens, owner=request.owner)
+                          output=request.output, remaining=request.tokens, owner=request.owner)
         self.scheduler.add(call)
         self.stats.generates += 1
         self.stats.prompt_tokens += mark.position - self.begin_tokens
@@ -189,15 +142,7 @@ class LengthEngine:
         leap, self._leap, self.until = self._leap, None, None
         assert leap is not None
         self.busy_s += leap.seconds(leap.steps)
-        self._commit(leap.plan, leap.steps)
-        finished = []
-        for consumers in leap.plan.consumers:
-            for called in consumers:
-                call = cast(LengthCall, called)
-                self._advance(call, leap, now)
-                if not call.remaining:
-                    finished.append(call)
-        self.stats.peak_kv_tokens = max(self.stats.peak_kv_tokens, self.tree.live_tokens)
+        finished = self._commit(leap)
         for call in finished:
             self.scheduler.remove(call)
             self._orders.leave(call.priority)
@@ -208,31 +153,36 @@ class LengthEngine:
         """What becomes of the context of a finished call: nobody needs it any more."""
         self.tree.drop_mark(call.tip)
 
-    def _commit(self, plan: Plan, steps: int) -> None:
-        stats, tree = self.stats, self.tree
+    def _commit(self, leap: _Leap) -> list[LengthCall]:
+        """What the steps computed is resident, and calls have their tokens; the calls that have all of them."""
+        plan, steps, tree, stats = leap.plan, leap.steps, self.tree, self.stats
         for work in plan.works:
+            if steps > 1:
+                tree.commit_output(work.reserved[0], steps)
+                stats.refilled_tokens += work.refilled
+                continue
             for node in work.reserved:
                 tree.commit(node)
             stats.filled_tokens += work.filled
             stats.refilled_tokens += work.refilled
         stats.engine_steps += steps
+        stats.peak_kv_tokens = max(stats.peak_kv_tokens, tree.live_tokens)
         if self.on_step is not None:
             self.on_step(steps, len(plan.consumers))
-        if steps == 1:
-            stats.peak_kv_tokens = max(stats.peak_kv_tokens, tree.live_tokens)
-
-    def _advance(self, call: LengthCall, leap: _Leap, now: float) -> None:
-        tree, steps = self.tree, leap.steps
-        self.stats.generated_tokens += steps
-        call.remaining -= steps
-        if call.started:
-            tree.grow_output(call.tip, steps)
-            if steps > 1:
-                tree.compute_output(call.tip, steps - 1)
-        else:
-            call.started = True
-            call.first_token = now
-            tree.begin_output(call.tip, call.output)
+        finished = []
+        for consumers in plan.consumers:
+            for called in consumers:
+                call = cast(LengthCall, called)
+                stats.generated_tokens += steps
+                call.remaining -= steps
+                if call.path:
+                    tree.grow_output(call.tip, steps)
+                else:
+                    tree.begin_output(call.tip, call.output)
+                    call.path = tree.path(call.tip)
+                if not call.remaining:
+                    finished.append(call)
+        return finished
 
     def _size(self, works: list[Work]) -> tuple[int, int, int, int]:
         """As `step_plan.step_size` counts it."""

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..context_tree import ContextTree, Mark, Node
-from ..engine import EngineStats
 from ..growing_array import GrowingArray
 from ..kv_room import KVRoom
 from ..page_allocator import PageAllocator
@@ -88,7 +87,7 @@ class LengthTree(ContextTree):
             if child is None:
                 child = self._add(node, key, length)
             elif len(child.tokens) < length:  # its end had been cut off
-                _lengths(child.tokens).grow(length - len(child.tokens))
+                lengths(child.tokens).grow(length - len(child.tokens))
             node = child
         return node
 
@@ -110,16 +109,20 @@ class LengthTree(ContextTree):
 
     def grow_output(self, mark: Mark, count: int) -> None:
         """Move `mark` over `count` more tokens of its output."""
-        _lengths(mark.node.tokens).grow(count)
+        lengths(mark.node.tokens).grow(count)
         mark.position += count
 
-    def compute_output(self, mark: Mark, count: int) -> None:
-        """The first `count` tokens of the output that are not resident become so, for a call that needs them."""
-        node = mark.node
-        self.reserve(node, count)
+    def commit_output(self, node: Node, count: int) -> None:
+        """`count` tokens of an output are resident, of which the first slot has been reserved: a call needs them."""
+        if not node.resident and node.parent is not None:
+            node.parent.resident_children += 1
+        self.allocator.free_pages -= count - 1
+        lengths(node.slots).grow(count - 1)
         node.resident += count
-        node.claimed = node.computed = max(node.computed, node.resident)
-        self._refresh(node)
+        node.claimed = node.resident
+        node.computed = max(node.computed, node.resident)
+        node.held += count
+        self.live_tokens += count
 
     def _set_resident(self, node: Node, resident: int) -> None:
         if not resident and node.resident and self.on_drop is not None:
@@ -129,7 +132,7 @@ class LengthTree(ContextTree):
     def reserve(self, node: Node, count: int) -> NDArray[np.int64]:
         """Slots for `count` tokens are taken; they have no numbers."""
         self.allocator.free_pages -= count
-        _lengths(node.slots).grow(count)
+        lengths(node.slots).grow(count)
         return NO_TOKENS
 
     def new_pages_for(self, node: Node, count: int) -> int:
@@ -152,12 +155,7 @@ class LengthRoom(KVRoom):
         """Slots that are free or could be freed."""
         return self._tree.allocator.pages - sum(len(node.slots) for node in self._pinned)
 
-    @classmethod
-    def of(cls, tree: LengthTree, stats: EngineStats) -> LengthRoom:
-        """The room of `tree`."""
-        return cls(tree, stats)
 
-
-def _lengths(array: GrowingArray) -> Lengths:
+def lengths(array: GrowingArray) -> Lengths:
     assert isinstance(array, Lengths)
     return array
