@@ -65,9 +65,20 @@ def _groups(explanation: Explanation, most: int) -> str:
     columns = [Column("group"), Column("size", right=True), Column("objective"), Column("batch", right=True),
                Column("depth", right=True), Column("calls", 60)]
     rows = [[g.identifier, _or_run(g.size), g.objective, _or_run(g.batch), "–" if g.depth is None else str(g.depth),
-             ", ".join(g.calls)] for g in explanation.groups[:most]]
+             ranges(g.calls)] for g in explanation.groups[:most]]
     lines = table(columns, rows, WIDTH) + _left_out(len(explanation.groups), most, "groups")
     return section("Groups", lines, "calls that are wanted together; “run”: known when the run reaches them")
+
+
+def ranges(identifiers: Sequence[str]) -> str:
+    """`c1–c3, c7`: neighbours as one range."""
+    runs: list[list[int]] = []
+    for number in sorted(int(identifier[1:]) for identifier in identifiers):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(f"c{a}" if a == b else f"c{a}–c{b}" for a, b in runs)
 
 
 def _passes(explanation: Explanation) -> str:

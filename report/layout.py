@@ -7,6 +7,7 @@ sweeps for the order in a layer, and positions that pull neighbours together.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from .graph import Edge, Graph, GraphNode
 
@@ -171,7 +172,7 @@ def _layers(graph: Graph, slots: dict[GraphNode, _Slot]) -> tuple[list[list[_Slo
             layers[row].append(dummy)
             chain.append(dummy)
         chain.append(slots[edge.target])
-        for above, below in zip(chain, chain[1:], strict=False):
+        for above, below in pairwise(chain):
             above.below.append(below)
             below.above.append(above)
         chains.append((edge, chain))
@@ -233,7 +234,7 @@ def _place(layers: list[list[_Slot]]) -> None:
 def _separate(layer: list[_Slot]) -> None:
     """Push overlapping slots apart, half to the left and half to the right."""
     wanted = sum(slot.middle for slot in layer) / len(layer)
-    for left, right in zip(layer, layer[1:], strict=False):
+    for left, right in pairwise(layer):
         right.x = max(right.x, left.x + left.width + NODE_GAP)
     shift = wanted - sum(slot.middle for slot in layer) / len(layer)
     for slot in layer:

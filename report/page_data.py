@@ -128,8 +128,6 @@ def _before(explanation: Explanation) -> Graph | None:
 def _call(explanation: Explanation, row: CallRow, color: int) -> CallEntry:
     measured = explanation.measurement
     found = measured.call_json(row.op) if measured is not None else None
-    predicted = (number(row.expected_prompt_tokens), number(row.shared_tokens), interval(row.output_tokens),
-                 seconds(row.seconds))
     predicted = (row.times, number(row.expected_prompt_tokens), number(row.shared_tokens), interval(row.output_tokens),
                  seconds(row.seconds))
     said = (row.objective, "–" if row.slack_s is None else seconds(row.slack_s), row.group or "–")
@@ -139,8 +137,8 @@ def _call(explanation: Explanation, row: CallRow, color: int) -> CallEntry:
 def _measured_cells(found: dict[str, Any] | None) -> tuple[str, ...]:
     if found is None:
         return ("0", *("–",) * 4)
-    return (str(found["runs"]), number(found["prompt_tokens"]), number(found["shared_tokens"]), number(found["generated_tokens"]),
-            seconds(found["seconds"]))
+    counts = (number(found[key]) for key in ("prompt_tokens", "shared_tokens", "generated_tokens"))
+    return (str(found["runs"]), *counts, seconds(found["seconds"]))
 
 
 def _tip(row: CallRow, found: dict[str, Any] | None) -> str:
@@ -152,8 +150,8 @@ def _tip(row: CallRow, found: dict[str, Any] | None) -> str:
              f"answer: {interval(row.output_tokens)} tokens"]
     if found is not None:
         lines.append(f"measured: {found['runs']} × {number(found['prompt_tokens'])} prompt tokens "
-                     f"({number(found['shared_tokens'])} there already), {number(found['generated_tokens'])} generated, "
-                     f"{seconds(found['seconds'])}")
+                     f"({number(found['shared_tokens'])} there already), "
+                     f"{number(found['generated_tokens'])} generated, {seconds(found['seconds'])}")
     return "\n".join(lines)
 
 

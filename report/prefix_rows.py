@@ -46,7 +46,8 @@ def served_calls(tree: PrefixTree, rows: Sequence[CallRow]) -> dict[Op, tuple[st
     return {op: tuple(served) for op, served in found.items()}
 
 
-def prefix_rows(tree: PrefixTree, served: Mapping[Op, tuple[str, ...]], measured: Measurement | None) -> list[PrefixRow]:
+def prefix_rows(tree: PrefixTree, served: Mapping[Op, tuple[str, ...]],
+                measured: Measurement | None) -> list[PrefixRow]:
     """The first rows of the tree, parents before children. What always follows stands in one row."""
     fills = measured.fills if measured is not None else {}
     runs: list[list[Node]] = []

@@ -82,8 +82,8 @@ def _run(measured: Measurement) -> list[str]:
     together = most_at_once(measured.calls)
     total = sum(call.end - call.start for call in measured.calls)
     if together > 1:
-        texts.append(f"Up to {together} calls ran at the same time: their times add up to {seconds(total)}, the run took "
-                     f"{seconds(stats.makespan_s)}.")
+        texts.append(f"Up to {together} calls ran at the same time: their times add up to {seconds(total)}, the run "
+                     f"took {seconds(stats.makespan_s)}.")
     elif stats.calls > 1:
         texts.append(f"Each call needs the answer of the one before it, so they ran one after another, in "
                      f"{seconds(stats.makespan_s)}.")
@@ -98,8 +98,8 @@ def _calls_were(count: int) -> str:
 
 def _prediction(explanation: Explanation) -> str:
     before, now = explanation.baseline, explanation.prediction
-    text = (f"It was not run. Compiled, a run is predicted to compute {number(now.filled_tokens)} tokens of prompts and "
-            f"to take {seconds(now.makespan_s)}")
+    text = (f"It was not run. Compiled, a run is predicted to compute {number(now.filled_tokens)} tokens of prompts "
+            f"and to take {seconds(now.makespan_s)}")
     if now.filled_tokens < before.filled_tokens:
         text += (f"; without optimization it would compute {number(before.filled_tokens)} tokens: "
                  f"{percent(before.filled_tokens, now.filled_tokens)} are saved")
@@ -141,7 +141,8 @@ def facts(explanation: Explanation) -> list[Fact]:
              "tokens of prompts for which the model really ran"),
         Fact("answer tokens", str(stats.generated_tokens), f"in {plural(stats.engine_steps, 'step')} of the engine",
              "a step computes the next token of every call that is under way"),
-        Fact("time", seconds(stats.makespan_s), f"{seconds(stats.predicted_makespan_s)} predicted for answers of full length",
+        Fact("time", seconds(stats.makespan_s),
+             f"{seconds(stats.predicted_makespan_s)} predicted for answers of full length",
              "from the first call to the last result"),
         Fact("tokens in KV memory", str(stats.peak_kv_tokens), f"at most; predicted {stats.predicted_peak_kv_tokens}",
              "the most that the engine had to remember of prompts and answers at one time"),

@@ -47,11 +47,12 @@ def _line(columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str]
 def fit(text: str, width: int) -> str:
     """`text` on one line, cut to `width` columns of a terminal."""
     text = " ".join(text.split())
-    if display_width(text) <= width:
+    kept = text[: 4 * width]  # more than fits
+    if len(kept) == len(text) and display_width(text) <= width:
         return text
-    while text and display_width(text) > width - 1:
-        text = text[:-1]
-    return text + "…"
+    while kept and display_width(kept) > width - 1:
+        kept = kept[:-1]
+    return kept + "…"
 
 
 def display_width(text: str) -> int:

@@ -1,4 +1,4 @@
-"""The page of `semc view` in a real browser: what is on it, that parts of one call are linked, and that texts stay texts.
+"""The page of `semc view` in a real browser: what is on it, that all parts of a call are linked, that texts stay texts.
 
 The tests need Debian's chromium and chromium-driver; without them they are skipped.
 """
@@ -47,10 +47,17 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return found
 
 
+def log(browser: Chrome, kind: str) -> list[dict[str, Any]]:
+    """What the browser wrote down since the last call."""
+    untyped: Any = browser
+    entries: list[dict[str, Any]] = untyped.get_log(kind)
+    return entries
+
+
 def show(browser: Chrome, page: Path) -> Any:
     """Open a page; what its JSON says."""
-    browser.get_log("browser")
-    browser.get_log("performance")
+    log(browser, "browser")
+    log(browser, "performance")
     browser.get(page.as_uri())
     data = browser.find_element("id", "data").get_attribute("textContent")
     assert data is not None
@@ -91,8 +98,8 @@ def test_every_panel_shows_what_the_data_say(browser: Chrome, pages: dict[str, P
 @pytest.mark.parametrize("name", ["snake_game", "multi_agent_coding"])
 def test_nothing_is_fetched_and_nothing_is_wrong(browser: Chrome, pages: dict[str, Path], name: str) -> None:
     show(browser, pages[name])
-    assert browser.get_log("browser") == []
-    requests = [message["params"]["request"]["url"] for entry in browser.get_log("performance")
+    assert log(browser, "browser") == []
+    requests = [message["params"]["request"]["url"] for entry in log(browser, "performance")
                 if (message := json.loads(entry["message"])["message"])["method"] == "Network.requestWillBeSent"]
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
     assert requests.count(pages[name].as_uri()) == 1
@@ -196,7 +203,7 @@ program Main(q: text = {quoted}) -> (a: text, b: text) {{ return Ask(q, E.a), lo
     assert main(["view", str(path), "--engine", "reference", "-o", str(page)]) == 1
     data = show(browser, page)
     assert browser.title == "Main – Semlang report"
-    assert browser.get_log("browser") == []
+    assert log(browser, "browser") == []
     assert len(all_of(browser, "script")) == 2
     assert len(all_of(browser, "img")) == 0
     assert HOSTILE in browser.find_element("css selector", ".code").text
@@ -213,7 +220,7 @@ def test_a_page_without_a_run_shows_what_is_known(browser: Chrome, tmp_path: Pat
     assert data["measured"] is None
     assert not all_of(browser, "#run") and all_of(browser, "#graph-after .node.call")
     assert "It was not run" in browser.find_element("css selector", ".lede").text
-    assert browser.get_log("browser") == []
+    assert log(browser, "browser") == []
 
 
 def test_a_report_is_the_page_of_a_run(browser: Chrome, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -223,7 +230,7 @@ def test_a_report_is_the_page_of_a_run(browser: Chrome, tmp_path: Path, capsys: 
     stats = json.loads(capsys.readouterr().out)["stats"]
     data = show(browser, page)
     assert data["measured"]["calls"] == stats["calls"] == len(all_of(browser, ".bar.call"))
-    assert browser.get_log("browser") == []
+    assert log(browser, "browser") == []
 
 
 def test_many_calls_are_cut_with_a_count(browser: Chrome, tmp_path: Path) -> None:
