@@ -20,6 +20,8 @@ from .effects import REGION_OPS
 from .planner import Order
 from .regions import Flow, carried_parameters, effect_operand, first_carried, flows, iterated
 from .turns import LOOPS, carried_into, carried_spans, mixtures
+ROUNDING = 1e-9
+"""Of the longest chain: differences below it come from sums of the same numbers in another order."""
 
 
 class Visit(Enum):
@@ -155,7 +157,8 @@ class Chains:
 
     def slack(self, op: Op) -> float:
         """By how much the longest chain through `op` is shorter than the longest of all."""
-        return max(0.0, self.total - self.before[op] - self.weight.get(op, 0.0) - self.following[op][0])
+        left = self.total - self.before[op] - self.weight.get(op, 0.0) - self.following[op][0]
+        return left if left > ROUNDING * self.total else 0.0
 
     def last_turn(self, op: Op, region: Region) -> float:
         """What follows `op`, which stands in `region`, in the last turn of every loop around it."""

@@ -362,6 +362,9 @@ def _result(draw: st.DrawFn, scope: Scope, type: str) -> str:
     return draw(expressions(scope, type, 2))
 
 
+OBJECTIVES = ["", "", " @ latency", " @ latency", " @ throughput", " @ ttft", " @ deadline(2s)", " @ deadline(100ms)"]
+
+
 @st.composite
 def programs(draw: st.DrawFn) -> str:
     """The source of a whole program with the root `Main(a, b, xs)`."""
@@ -380,7 +383,7 @@ def programs(draw: st.DrawFn) -> str:
     body = draw(_twins(scope, declared)) if draw(st.integers(0, 2)) else ""
     body += "".join(draw(st.lists(_let(scope, 3), min_size=3, max_size=6)))
     kinds = draw(st.lists(st.sampled_from(["text", "text", "list[text]", "int", "bool"]), min_size=2, max_size=4))
-    results = ", ".join(draw(_result(scope, kind)) for kind in kinds)
+    results = ", ".join(draw(_result(scope, kind)) + draw(st.sampled_from(OBJECTIVES)) for kind in kinds)
     signature = ", ".join(f"y{i}: {kind}" for i, kind in enumerate(kinds))
     root = f"program Main(a: text, b: text, xs: list[text]) -> ({signature}) {{\n{body}return {results}\n}}\n"
     return HEADER + "\n".join(texts) + root

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from unittest.mock import patch
 
 from hypothesis import HealthCheck, Phase, given, note, settings
@@ -24,14 +24,17 @@ LAW = settings(max_examples=EXAMPLES, deadline=None, derandomize=not NIGHTLY, su
                print_blob=True, phases=[Phase.reuse, Phase.generate, *([Phase.shrink] if NIGHTLY else [])])
 
 OPTIONAL = ["fold", "cse", "dce", "licm", "prune-barriers", "hoist-prefixes{min-tokens=1}",
-            "hoist-prefixes{speculate=true}"]
+            "hoist-prefixes{speculate=true}", "propagate-objectives"]
 """Passes that take a module between `inline` and `lower-engine`; `tokenize` and `bound-lengths` go there as well."""
+LATE = ["propagate-objectives", "fuse-task-groups", "fuse-task-groups{min-prefix=1}", "size-batches", "plan-prefill",
+        "place", "cse", "dce", "licm", "prune-barriers", "bound-lengths"]
+"""Passes that take a module of level engine."""
 
 
-def lowered(*between: str) -> list[Pass]:
-    """A pipeline with `between` after inlining, and what must run before and after it."""
+def lowered(*between: str, late: Sequence[str] = ()) -> list[Pass]:
+    """A pipeline with `between` after inlining, `late` after lowering, and what must run before and after them."""
     tokenize = () if "tokenize" in between else ("tokenize",)
-    names = ["inline", *between, *tokenize, "dce", "lower-engine", "free-contexts"]
+    names = ["inline", *between, *tokenize, "dce", "lower-engine", *late, "free-contexts"]
     return parse_pipeline(",".join(names))
 
 
@@ -59,25 +62,27 @@ def test_levels_agree(source: str) -> None:
 
 
 @LAW
-@given(programs())
-def test_each_pass_alone_agrees(source: str) -> None:
+@given(programs(), st.sampled_from(LATE))
+def test_each_pass_alone_agrees(source: str, late: str) -> None:
     note(source)
     module = compile_source(source)
     plain = observe(apply(module, pipeline(0)))
     for name in [*OPTIONAL, "bound-lengths"]:
         agree(module, plain, lowered(name))
+    agree(module, plain, lowered(late=["propagate-objectives", late]))
 
 
 @LAW
-@given(programs(), st.lists(st.sampled_from([*OPTIONAL, "tokenize", "bound-lengths"]), min_size=2, max_size=7))
-def test_any_order_agrees(source: str, order: list[str]) -> None:
+@given(programs(), st.lists(st.sampled_from([*OPTIONAL, "tokenize", "bound-lengths"]), min_size=2, max_size=7),
+       st.lists(st.sampled_from(LATE), max_size=5))
+def test_any_order_agrees(source: str, order: list[str], late: list[str]) -> None:
     note(source)
     if "tokenize" in order:
         first = order.index("tokenize")
         order = [name for at, name in enumerate(order) if name != "tokenize" or at == first]
     module = compile_source(source)
     plain = observe(apply(module, pipeline(0)))
-    agree(module, plain, lowered(*order))
+    agree(module, plain, lowered(*order, late=late))
 
 
 CONDITIONS: dict[str, Callable[[], StepEngine]] = {
