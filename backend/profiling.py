@@ -117,16 +117,16 @@ class _Bench:
 
     def measure(self, load: Load, end: float) -> list[Sample]:
         """A sample of each kind of step in `load`, the median over several runs; at least one before `end`."""
-        kinds: dict[tuple[int, int, int], list[tuple[tuple[float, ...], float]]] = defaultdict(list)
+        kinds: dict[tuple[int, int, int], list[tuple[int, float]]] = defaultdict(list)
         for repeat in range(REPEATS):
             if repeat == 0 or time.perf_counter() < end:
                 for event, seconds in self.run(load):
                     prefill, rows, read, attended = _size(event)
                     # Steps that only decode differ little: one sample for all of them.
-                    kinds[prefill, rows, attended].append(((prefill, rows, read, attended), seconds))
-        return [Sample(str(load), *(fmean(values) for values in zip(*(size for size, _ in steps), strict=True)),
+                    kinds[prefill, rows, attended].append((read, seconds))
+        return [Sample(str(load), prefill, rows, fmean(read for read, _ in steps), attended,
                        median(seconds for _, seconds in steps))
-                for steps in kinds.values()]
+                for (prefill, rows, attended), steps in kinds.items()]
 
     def run(self, load: Load) -> Iterator[tuple[EngineEvent, float]]:
         """Run a load; its steps, each with the seconds until the next began."""

@@ -140,7 +140,8 @@ def main() -> None:
     engine.close()
     print(f"{arguments.engine}: fit within {fit.median_error:.1%} (median), {fit.worst_error:.1%} (worst)", flush=True)
     rows: list[dict[str, Any]] = []
-    print(f"{'program':<26}{'makespan':>10}{'predicted':>11}{'ratio':>8}{'peak KV':>10}{'ratio':>8}{'filled':>9}{'ratio':>8}")
+    print(f"{'program':<26}{'makespan':>10}{'predicted':>11}{'ratio':>8}{'peak KV':>10}{'ratio':>8}{'filled':>9}"
+          f"{'ratio':>8}")
     for name, make in modules():
         if arguments.only not in name:
             continue
@@ -152,7 +153,8 @@ def main() -> None:
               f"{stats.peak_kv_tokens:>10}{ratios[1]:>8.3f}{stats.filled_tokens:>9}{ratios[2]:>8.3f}", flush=True)
     for number, (measured, _) in enumerate(PAIRS):
         off = [abs(row["ratios"][number] - 1) for row in rows]
-        print(f"{measured}: median error {statistics.median(off):.1%}, worst {max(off):.1%}, exact {off.count(0)}/{len(off)}")
+        print(f"{measured}: median error {statistics.median(off):.1%}, worst {max(off):.1%}, "
+              f"exact {off.count(0)}/{len(off)}")
     if arguments.json:
         print(json.dumps(rows))
 

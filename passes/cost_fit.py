@@ -92,4 +92,5 @@ def fit_cost_model(samples: Sequence[Sample]) -> Fit:
             if (found >= 0).all() and error < least:
                 best, least = np.zeros(len(PARAMETERS)), error
                 best[list(chosen)] = found
-    return Fit(CostModel(**dict(zip(PARAMETERS, map(float, best), strict=True))), tuple(samples))
+    step, batch, prefill_token, decode_row, kv_token, attention = map(float, best)
+    return Fit(CostModel(step, batch, prefill_token, decode_row, kv_token, attention), tuple(samples))

@@ -59,9 +59,9 @@ def group_batches(plan: Plan, knowledge: Knowledge, costs: Callable[[Op], CostMo
     """
     members: dict[str, list[Op]] = {}
     for op in plan.home:
-        group = op.attributes.get("group")
-        if isinstance(group, Symbol):
-            members.setdefault(group.name, []).append(op)
+        named = op.attributes.get("group")
+        if isinstance(named, Symbol):
+            members.setdefault(named.name, []).append(op)
     if not members:
         return {}
     sizes = _Sizes(plan, knowledge)

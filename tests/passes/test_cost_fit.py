@@ -17,9 +17,8 @@ def measured(model: CostModel, noise: float = 0.0) -> list[Sample]:
             for i, size in enumerate(SIZES)]
 
 
-@given(st.lists(st.floats(1e-9, 1e-1), min_size=6, max_size=6))
-def test_the_fit_recovers_the_costs(values: list[float]) -> None:
-    model = CostModel(**dict(zip(PARAMETERS, values, strict=True)))
+@given(st.builds(CostModel, *[st.floats(1e-9, 1e-1)] * len(PARAMETERS)))
+def test_the_fit_recovers_the_costs(model: CostModel) -> None:
     fit = fit_cost_model(measured(model))
     assert fit.worst_error < 1e-6
 
