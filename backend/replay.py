@@ -18,7 +18,8 @@ from .context_tree import Mark
 from .engine import ROOT, Priority
 from .prompt_pieces import Piece, PromptPieces, between
 from .run_log import BEGIN, Action, LoggedCall, LoggedFill, LoggedFree, LoggedHost, RunLog
-from .simulate.length_engine import NO_DECODER, LengthCall, LengthEngine
+from .simulate.leap_scheduler import NO_DECODER, LengthCall
+from .simulate.length_engine import LengthEngine
 
 
 @dataclass(frozen=True)
