@@ -33,10 +33,12 @@ def best_seconds(calls: Sequence[Call], sharing: Sharing, costs: CostModel, toke
     """Seconds below which no run of `calls` can stay: every token is computed once, in as few steps as can be.
 
     A call begins after those whose output its prompt holds, so the longest chain of outputs decides how many steps
-    there are. Nothing else waits, and no KV is read.
+    there are; prompts fill as few of them as they can. Nothing else waits, and no KV is read.
     """
     generated = sum(len(output) for _, output in calls)
-    return costs.seconds(longest_chain(calls, tokenizer), sharing.filled_tokens, generated, 0.0)
+    full_steps = sharing.filled_tokens / costs.max_step_tokens
+    return (costs.step * longest_chain(calls, tokenizer) + costs.batch * full_steps
+            + costs.prefill_token * sharing.filled_tokens + costs.decode_row * generated)
 
 
 def longest_chain(calls: Sequence[Call], tokenizer: PieceTokenizer) -> int:

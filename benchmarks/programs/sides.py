@@ -79,7 +79,8 @@ class Bench:
 def compile_programs(workload: Workload, tokenizer: PieceTokenizer, costs: CostModel | None,
                      path: str) -> dict[str, Module]:
     """The programs of a workload at -O2, by name; `path` is its source."""
-    target = Target({"": ModelTarget(tokenizer, CONTEXT, KV_SLOTS, MAX_BATCH, costs)}, "torch")
+    target = Target({"": ModelTarget(
+        tokenizer, CONTEXT, kv_slots=KV_SLOTS, max_batch=MAX_BATCH, max_step_tokens=STEP_TOKENS, costs=costs)}, "torch")
     modules = {}
     for name in dict.fromkeys(application.program for application in workload.applications):
         unit = compile_file(path, program=name, read=read_source)

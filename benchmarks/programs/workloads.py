@@ -131,12 +131,12 @@ def workloads() -> list[Workload]:
                  "3 teams of 4 files within 0.4 s, prompts / 8, outputs / 16"),
     ]
     mixed = []
-    for second in range(12):
+    for second in range(10):
         message, length = text_of(pick.randint(20, 100), pick.randrange(1 << 30)), pick.randint(10, 40)
         mixed.append(Application("Chat", {"message": message, "length": length},
                                  partial(single, "mixed.sem", "Reply", length, message=message), 1.0 * second, "chat"))
-    mixed += [_map_reduce("Background", pick, 5, at) for at in (0.5, 1.0, 7.0)]
+    mixed += [_map_reduce("Background", pick, 8, at) for at in (0.5, 1.0, 6.0)]
     mixed.sort(key=lambda application: application.arrival)
-    found.append(_workload("mixed.sem", mixed, "12 chats, 1 a second; 3 of 9 map-reduces of 5 parts", metric="jct",
+    found.append(_workload("mixed.sem", mixed, "10 chats, 1 a second; 3 of 9 map-reduces of 8 parts", metric="jct",
                            kinds={"chat": "jct", "map-reduce": "jct"}))
     return found
