@@ -20,6 +20,7 @@ from .effects import REGION_OPS
 from .planner import Order
 from .regions import Flow, carried_parameters, effect_operand, first_carried, flows, iterated
 from .turns import LOOPS, carried_into, carried_spans, mixtures
+
 ROUNDING = 1e-9
 """Of the longest chain: differences below it come from sums of the same numbers in another order."""
 

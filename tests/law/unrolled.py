@@ -6,6 +6,7 @@ have two elements and loops as many turns as asked for. It shares no code with t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from semlang.ir.core import Op, Region, Value
@@ -39,7 +40,7 @@ class Unrolled:
         self._values: dict[Value, Waits] = dict.fromkeys(region.parameters, NOTHING)
         self.outputs = self._run(region, NOTHING, ())
 
-    def _of(self, args: list[object]) -> Waits:
+    def _of(self, args: Sequence[object]) -> Waits:
         return NOTHING.union(*(self._values[arg] for arg in args if isinstance(arg, Value)))
 
     def _run(self, region: Region, control: Waits, path: tuple[tuple[Op, int], ...]) -> list[Waits]:

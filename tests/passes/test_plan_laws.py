@@ -24,7 +24,7 @@ from semlang.passes.turns import serial
 from unrolled import Instance, Unrolled, waiting_together
 
 NIGHTLY = "SEMC_LAW_EXAMPLES" in os.environ
-EXAMPLES = int(os.environ.get("SEMC_LAW_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("SEMC_LAW_EXAMPLES", "40"))
 LAW = settings(max_examples=EXAMPLES, deadline=None, derandomize=not NIGHTLY, suppress_health_check=list(HealthCheck),
                phases=[Phase.reuse, Phase.generate, *([Phase.shrink] if NIGHTLY else [])])
 OBJECTIVES = st.sampled_from([Word("latency"), Word("throughput"), Word("throughput"), Word("ttft"),
@@ -108,7 +108,7 @@ def longest(weight: Mapping[Op, float], waits: Mapping[Instance, Iterable[Instan
     after = dict.fromkeys(waits, 0.0)
     for instance, earlier in waits.items():
         before[instance] = max((before[e] + weight.get(e.op, 0.0) for e in earlier), default=0.0)
-    for instance in reversed(waits):
+    for instance in reversed(list(waits)):
         for e in waits[instance]:
             after[e] = max(after[e], after[instance] + weight.get(instance.op, 0.0))
     return before, after
