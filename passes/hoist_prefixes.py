@@ -134,9 +134,12 @@ class HoistPrefixes(Pass):
         for op in module.ops:
             if op.name != "sem.program":
                 continue
-            before = shared_tokens(op)
-            hoisting = _Hoisting(op, target, self)
+            scopes = Scopes(op)
+            before = shared_tokens(op, scopes)
+            hoisting = _Hoisting(scopes, target, self)
             hoisting.run()
+            if not hoisting.shared and not hoisting.moved:
+                continue
             shared, moved = shared + hoisting.shared, moved + hoisting.moved
             for call, now in shared_tokens(op).items():
                 first, again = now.first - before[call].first, now.later - before[call].later
@@ -174,14 +177,14 @@ class _Instance:
 class _Hoisting:
     """One program on its way: a forest of its prompts, the places of all prefixes, then the operations anew."""
 
-    def __init__(self, top: Op, target: Target, options: HoistPrefixes) -> None:
+    def __init__(self, scopes: Scopes, target: Target, options: HoistPrefixes) -> None:
         self.shared = 0
         self.moved = 0
         self._target = target
         self._options = options
         # The reference engine stands in for a model, whose costs count and not its own.
         self._costs = CostModel() if target.engine == "reference" else cost_model_of(target)
-        self._scopes = Scopes(top)
+        self._scopes = scopes
         self._scope_of: dict[Op, Scope] = {}
         self._position: dict[Op, int] = {}
         self._order: dict[Op, int] = {}
@@ -230,11 +233,15 @@ class _Hoisting:
             uses: list[tuple[Scope, int, Op | _Instance]] = [
                 (self._scope_of[op], self._position[op], op) for op in node.ends]
             uses += [(i.group.scope, i.group.position, i) for i in inner]
-            # The empty prompt costs nothing, so it may stand anywhere.
-            speculate = self._options.speculate or node.parent is None
-            placement: Placement[Op | _Instance] = Placement(node.scope, speculate=speculate)
-            instances[node] = [self._instance(node, group) for group in placement.place(uses)]
+            instances[node] = [self._instance(node, group) for group in self._groups(node, uses)]
         return instances
+
+    def _groups(self, node: PrefixNode, uses: list[tuple[Scope, int, Op | _Instance]]) -> list[Group[Op | _Instance]]:
+        if all(scope is node.scope for scope, _, _ in uses):
+            return [Group(node.scope, min(position for _, position, _ in uses), [user for _, _, user in uses])]
+        # The empty prompt costs nothing, so it may stand anywhere.
+        speculate = self._options.speculate or node.parent is None
+        return Placement[Op | _Instance](node.scope, speculate=speculate).place(uses)
 
     def _instance(self, node: PrefixNode, group: Group[Op | _Instance]) -> _Instance:
         order = self._order

@@ -30,13 +30,13 @@ class Shared:
     later: int = 0
 
 
-def shared_tokens(top: Op) -> dict[Op, Shared]:
+def shared_tokens(top: Op, scopes: Scopes | None = None) -> dict[Op, Shared]:
     """What each generate in `top` shares, on prompts or on contexts. The first user in textual order fills a prompt,
     and of branches of which only one runs the first user in each.
 
-    Linear in the number of operations.
+    Linear in the number of operations. `scopes`: those of `top`, where they are known.
     """
-    scopes = Scopes(top)
+    scopes = scopes or Scopes(top)
     length: dict[Value, int] = {}
     made: list[tuple[Op, Scope]] = []
     users: dict[Value, tuple[Op, ...]] = {}

@@ -1,5 +1,6 @@
 """Passes do linear work: counted in function calls, which no other load of the machine changes."""
 
+import random
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -65,6 +66,24 @@ def nested(size: int) -> Module:
     return program(lines, last)
 
 
+def heads_in_common(size: int) -> Module:
+    """Prompts of random texts, of which many begin alike, in loops, in branches and outside of them."""
+    choose = random.Random(1)
+    lines = []
+    for n in range(size):
+        text = "".join(choose.choice(["red ", "green ", "blue "]) for _ in range(10))
+        lines += [("", f"%z{n} = flow.for(%xs) |%i{n}: int, %x{n}: text| {{", f"%z{n} = flow.if(%c) {{")[n % 3],
+                  f'%s{n} = prompt.start() : prompt %p{n} = prompt.append(%s{n}, "{text}") : prompt '
+                  f'%q{n} = prompt.append(%p{n}, %a) : prompt %y{n}, %r{n} = prompt.generate(%q{n}) '
+                  f'{{output = "y"}} : text, prompt',
+                  ("", f"flow.yield(%y{n}) }} : list<text>", f"flow.yield(%y{n}) }} else {{ flow.yield(%a) }} : text")[n % 3]]
+    results = ", ".join(("%y{}", "%z{}", "%z{}")[n % 3].format(n) for n in range(size))
+    names = ", ".join(f'"y{n}"' for n in range(size))
+    head = "sem.program(@Main) |%a: text, %c: bool, %xs: list<text>| {"
+    body = "\n".join([*lines, f"sem.return({results}) {{names = [{names}]}}"])
+    return parse_module(SourceFile("scale.sir", f"{head}\n{body}\n}}"))
+
+
 def work(module: Module) -> int:
     """Function calls that the passes of -O2 make."""
     target = Target({"": ModelTarget(embedded_tokenizer(), 100_000)})
@@ -83,7 +102,7 @@ def work(module: Module) -> int:
     return count
 
 
-@pytest.mark.parametrize("make", [straight_line, branches_and_loops])
+@pytest.mark.parametrize("make", [straight_line, branches_and_loops, heads_in_common])
 def test_work_grows_with_size(make: Callable[[int], Module]) -> None:
     work(make(1))  # what is made once
     small, large = work(make(100)), work(make(400))
