@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..backend.results import RunStats
 from ..backend.trace import PROGRAM, Span, TraceRecorder
@@ -33,7 +33,6 @@ class MeasuredCall:
     filled_tokens: int
     generated_tokens: int
     finish_reason: str
-    context: int
 
     @property
     def shared_tokens(self) -> int:
@@ -111,83 +110,93 @@ class Measurement:
         return self.stats.to_json()
 
 
+Key: TypeAlias = tuple[int, int]
+"""A context on an engine: a context of a group of engines may be on several of them."""
+
+
 def measure(recorder: TraceRecorder, stats: RunStats, errors: Iterable[tuple[str, str]] = ()) -> Measurement:
     """What `recorder` holds of a run that has ended."""
     zero = recorder.began
     own = [span for span in recorder.spans if span.process == PROGRAM]
     engines = [span for span in recorder.spans if span.process != PROGRAM]
-    first_tokens = {span.arguments["context"]: span.arguments.get("first_token")
-                    for span in engines if span.kind == "generate"}
-    where = {span.arguments["context"]: span.process for span in engines if span.kind == "generate"}
-    spans = sorted((span for span in own if span.kind == "generate"), key=lambda span: (span.start, span.end))
-    filled = _filled_tokens(spans, engines)
-    calls = [_call(span, zero, first_tokens, where, filled) for span in spans if span.op is not None]
+    spans = sorted((s for s in own if s.kind == "generate" and s.op is not None), key=lambda s: (s.start, s.end))
+    generates = {span.arguments["context"]: span for span in engines if span.kind == "generate"}
+    contexts = _Contexts(spans, engines, generates, recorder.fills)
+    calls = [_call(span, zero, generates.get(span.arguments["context"]), contexts) for span in spans]
     hosts = [MeasuredHost(span.op, span.start - zero, span.end - zero, span.arguments.get("error"))
              for span in own if span.kind == "host" and span.op is not None]
-    steps = [Step(span.process, span.start - zero, span.end - zero, span.arguments["rows"],
+    steps = [Step(_engine(span), span.start - zero, span.end - zero, span.arguments["rows"],
                   span.arguments["decode_rows"], span.arguments["tokens"], span.arguments["kv_tokens"])
              for span in engines if span.kind == "step"]
-    names = {number: name for number, name in recorder.processes.items() if number != PROGRAM}
+    names = {_engine(span): recorder.processes[span.process] for span in engines}
     return Measurement(stats, names, calls, hosts, sorted(steps, key=lambda step: step.start), dict(errors),
-                       _fills(spans, engines, recorder.fills))
+                       contexts.fills())
 
 
-def _call(span: Span, zero: float, first_tokens: dict[int, float | None], engines: dict[int, int],
-          filled: dict[int, int]) -> MeasuredCall:
+def _engine(span: Span) -> int:
+    """A number for the engine of an event, which may be one of a group."""
+    return span.process * 65536 + int(span.arguments.get("engine", 0))
+
+
+def _call(span: Span, zero: float, generate: Span | None, contexts: _Contexts) -> MeasuredCall:
     arguments = span.arguments
-    first = first_tokens.get(arguments["context"])
+    first = generate.arguments.get("first_token") if generate is not None else None
     assert span.op is not None
     return MeasuredCall(
-        span.op, tuple(arguments["indices"]), arguments["sample"], engines.get(arguments["context"], PROGRAM + 1),
+        span.op, tuple(arguments["indices"]), arguments["sample"], _engine(generate) if generate is not None else 0,
         span.start - zero, span.end - zero, None if first is None else first - zero, arguments["prompt_tokens"],
-        filled.get(arguments["context"], 0), arguments.get("generated_tokens", 0),
-        "failed" if arguments.get("failed") else arguments.get("finish_reason", ""), arguments["context"])
+        contexts.filled.get(arguments["context"], 0), arguments.get("generated_tokens", 0),
+        "failed" if arguments.get("failed") else arguments.get("finish_reason", ""))
 
 
-def _filled_tokens(calls: list[Span], engines: list[Span]) -> dict[int, int]:
-    """Prompt tokens computed for each call, by its context: those of fills that no earlier call needed."""
-    parents: dict[int, int] = {}
-    computed: dict[int, int] = {}
-    for span in engines:
-        if span.kind == "fill":
-            arguments = span.arguments
-            parents[arguments["context"]] = arguments["parent"]
-            computed[arguments["context"]] = arguments["tokens"] - arguments["shared_tokens"]
-    for span in calls:
-        parents[span.arguments["context"]] = span.arguments["parent"]
-    claimed: set[int] = set()
-    filled: dict[int, int] = {}
-    for span in calls:
-        total, context = 0, span.arguments["parent"]
-        while context in parents and context not in claimed:
-            claimed.add(context)
-            total += computed.get(context, 0)
-            context = parents[context]
-        filled[span.arguments["context"]] = total
-    return filled
+class _Contexts:
+    """The tree of contexts of a run, as its engines recorded it."""
 
+    def __init__(self, calls: list[Span], engines: list[Span], generates: Mapping[int, Span],
+                 operations: Mapping[int, Op]) -> None:
+        self._operations = operations
+        self._parents: dict[Key, Key] = {}
+        self._computed: dict[Key, int] = {}
+        self._tokens: dict[Op, list[int]] = {}
+        for span in engines:
+            if span.kind not in ("fill", "generate"):
+                continue
+            engine, arguments = _engine(span), span.arguments
+            key = engine, arguments["context"]
+            self._parents[key] = engine, arguments["parent"]
+            if span.kind == "fill":
+                self._computed[key] = arguments["tokens"] - arguments["shared_tokens"]
+                if key[1] in operations:
+                    self._tokens.setdefault(operations[key[1]], []).append(arguments["tokens"])
+        self._prompts = [(span.arguments["context"], self._parents[_engine(generate), span.arguments["context"]])
+                         for span in calls if (generate := generates.get(span.arguments["context"])) is not None]
+        self.filled = self._filled()
+        """Prompt tokens computed for each call, by its context: those of fills that no earlier call needed."""
 
-def _fills(calls: list[Span], engines: list[Span], operations: dict[int, Op]) -> dict[Op, MeasuredFill]:
-    """Every fill that a call began with; uses are counted for the first calls of a long run."""
-    parents: dict[int, int] = {}
-    tokens: dict[Op, list[int]] = {}
-    for span in engines:
-        if span.kind == "fill":
-            context = span.arguments["context"]
-            parents[context] = span.arguments["parent"]
-            if context in operations:
-                tokens.setdefault(operations[context], []).append(span.arguments["tokens"])
-    parents |= {span.arguments["context"]: span.arguments["parent"] for span in calls}
-    uses: dict[Op, int] = {}
-    budget = MOST_LINKS
-    for span in calls:
-        context = span.arguments["parent"]
-        found: set[Op] = set()
-        while context in parents and budget > 0:
-            budget -= 1
-            if context in operations:
-                found.add(operations[context])
-            context = parents[context]
-        for op in found:
-            uses[op] = uses.get(op, 0) + 1
-    return {op: MeasuredFill(len(tokens[op]), fmean(tokens[op]), count) for op, count in uses.items() if op in tokens}
+    def _filled(self) -> dict[int, int]:
+        claimed: set[Key] = set()
+        filled: dict[int, int] = {}
+        for call, key in self._prompts:
+            total = 0
+            while key in self._parents and key not in claimed:
+                claimed.add(key)
+                total += self._computed.get(key, 0)
+                key = self._parents[key]
+            filled[call] = total
+        return filled
+
+    def fills(self) -> dict[Op, MeasuredFill]:
+        """Every fill that a call began with; uses are counted for the first calls of a long run."""
+        uses: dict[Op, int] = {}
+        budget = MOST_LINKS
+        for _, key in self._prompts:
+            found: set[Op] = set()
+            while key in self._parents and budget > 0:
+                budget -= 1
+                if key[1] in self._operations:
+                    found.add(self._operations[key[1]])
+                key = self._parents[key]
+            for op in found:
+                uses[op] = uses.get(op, 0) + 1
+        return {op: MeasuredFill(len(self._tokens[op]), fmean(self._tokens[op]), count)
+                for op, count in uses.items() if op in self._tokens}

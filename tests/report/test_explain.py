@@ -189,3 +189,13 @@ def test_explaining_imports_neither_weights_nor_hosts() -> None:
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Calls in main.sem" in done.stdout
+
+
+@pytest.mark.parametrize("engine", ["reference:2", "simulate"])
+def test_other_engines_are_measured_too(engine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", str(PROGRAMS / "map_reduce_summary.sem"), "--engine", engine, "--analyze", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    filled = sum(m["runs"] * (m["prompt_tokens"] - m["shared_tokens"])
+                 for call in found["calls"] if (m := call["measured"]))
+    assert filled == pytest.approx(found["measured"]["filled_tokens"], abs=2)
+    assert sum(call["measured"]["runs"] for call in found["calls"]) == found["measured"]["calls"]
