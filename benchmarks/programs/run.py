@@ -44,32 +44,32 @@ def check(workload: Workload, expected: object, found: object, side: Side) -> No
         raise SystemExit(f"{workload.name}: `{side.name}` gives other tokens than the compiled program")
 
 
-def compare(bench: Bench, workload: Workload, round_trips: list[float], repeats: int) -> None:
+def compare(bench: Bench, workload: Workload, round_trips: list[float], repeats: int, sides: list[Side]) -> None:
     """Run and print one workload."""
     began = time.perf_counter()
     modules = bench.compile(workload)
     compiling = time.perf_counter() - began
-    recorders = {side: Recorder() for side in SIDES}
-    first = {side: bench.run(workload, side, modules, record=recorders[side]) for side in SIDES}
+    recorders = {side: Recorder() for side in sides}
+    first = {side: bench.run(workload, side, modules, record=recorders[side]) for side in sides}
     calls = recorders[COMPILED].calls
-    for side in SIDES:
+    for side in sides:
         check(workload, sorted(calls), sorted(recorders[side].calls), side)
     optimum = radix_optimum(calls)
     found = 1 - first[COMPILED].filled_tokens / optimum.prompt_tokens
     print(f"\n{workload.name}: {len(calls)} calls, {optimum.prompt_tokens} prompt tokens, "
           f"{sum(len(output) for _, output in calls)} generated  [{workload.note}]\n"
           f"  shared {found:.1%}, a perfect radix tree {optimum.share:.1%}; compiled in {compiling:.2f} s")
-    generated = first[SIDES[1]].generated
+    generated = first[sides[1]].generated  # only clients count it
     for round_trip in round_trips:
-        runs: dict[Side, list[Measurement]] = {side: [] for side in SIDES}
+        runs: dict[Side, list[Measurement]] = {side: [] for side in sides}
         for _ in range(repeats):
-            for side in SIDES:
+            for side in sides:
                 runs[side].append(bench.run(workload, side, modules, round_trip))
                 check(workload, first[COMPILED].outputs, runs[side][-1].outputs, side)
         bound = best_seconds(calls, optimum, bench.costs, bench.tokenizer)
         for number, figure in enumerate(figures(workload, first[COMPILED], generated)):
-            times = {side: [figures(workload, run, generated)[number].value for run in runs[side]] for side in SIDES}
-            for side in SIDES:
+            times = {side: [figures(workload, run, generated)[number].value for run in runs[side]] for side in sides}
+            for side in sides:
                 ratios = [other / own for other, own in zip(times[side], times[COMPILED], strict=True)]
                 last = runs[side][-1]
                 print(f"  {round_trip * 1e3:3.0f} ms  {figure.name:<22}{side.name:<9}{summary(times[side]):<22}"
@@ -86,6 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Compiled programs beside request by request, torch engine, CPU.")
     parser.add_argument("--only", default="", help="names of workloads, separated by commas")
     parser.add_argument("--round-trips", default="0,0.25", help="seconds of a client's round trip")
+    parser.add_argument("--sides", default=",".join(side.name for side in SIDES), help="which, compiled first")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--simulate", action="store_true", help="in virtual time")
@@ -94,8 +95,8 @@ def main() -> None:
     directory = str(model_directory())
     model = load_model(directory)
     tokenizer = load_tokenizer(directory)
+    parameters = sum(parameter.numel() for parameter in model.parameters())  # before they are packed
     costs = measured_costs(model, tokenizer)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
     print(f"{parameters / 1e6:.0f} M parameters, {model.dtype}, {options.threads} threads, torch {torch.__version__}, "
           f"{time.strftime('%Y-%m-%d %H:%M')}, load {os.getloadavg()[0]:.1f}\n{costs}")
     bench = Bench(None if options.simulate else model, tokenizer, costs)
@@ -103,9 +104,12 @@ def main() -> None:
     chosen = [workload for workload in workloads() if not only or workload.name in only]
     if unknown := only - {workload.name for workload in chosen}:
         parser.error(f"there is no workload {', '.join(sorted(unknown))}")
+    sides = [side for name in options.sides.split(",") for side in SIDES if side.name == name]
+    if len(sides) < 2 or sides[0] is not COMPILED:
+        parser.error("--sides are `compiled` and at least one other")
     for workload in chosen:
         compare(bench, workload, [float(part) for part in options.round_trips.split(",")],
-                1 if options.simulate else options.repeats)
+                1 if options.simulate else options.repeats, sides)
 
 
 if __name__ == "__main__":
