@@ -6,12 +6,14 @@ equal tokens. Everything else, what is resident, needed or dropped, is the conte
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..context_tree import ContextTree, Mark, Node
+from ..engine import EngineStats
 from ..growing_array import GrowingArray
 from ..kv_room import KVRoom
 from ..page_allocator import PageAllocator
@@ -149,11 +151,46 @@ class LengthTree(ContextTree):
 
 
 class LengthRoom(KVRoom):
-    """Makes room in a `LengthTree`."""
+    """Makes room in a `LengthTree`. The order is `KVRoom`'s; cached segments are not looked for in every step.
+
+    A segment that is no longer needed was used by the last step of the call that ended, so it comes after all that had
+    been found before: what was found stays in order.
+    """
+
+    def __init__(self, tree: ContextTree, stats: EngineStats) -> None:
+        super().__init__(tree, stats)
+        self._cached: list[tuple[int, int, Node]] = []
+        """Segments with KV that nobody needs, the least recently used first; some are needed again."""
 
     def available_pages(self) -> int:
         """Slots that are free or could be freed."""
         return self._tree.allocator.pages - sum(len(node.slots) for node in self._pinned)
+
+    def free(self, pages: int, *, cached_only: bool = False) -> bool:
+        """See `KVRoom`."""
+        allocator, tree = self._tree.allocator, self._tree
+        searched = False
+        while allocator.free_pages < pages:
+            if not self._cached:
+                if searched:
+                    return super().free(pages, cached_only=cached_only)
+                self._cached = [(node.last_used, node.id, node) for node in tree.nodes() if self._is_cached(node)]
+                heapq.heapify(self._cached)
+                searched = True
+                continue
+            last_used, _, node = heapq.heappop(self._cached)
+            if node.last_used != last_used or not self._is_cached(node):
+                continue
+            needed, parent = node.live_end - node.start, node.parent
+            self._stats.evicted_tokens += node.resident - needed
+            tree.drop_kv(node, needed)
+            tree.trim(node)
+            if parent is not None and self._is_cached(parent):
+                heapq.heappush(self._cached, (parent.last_used, parent.id, parent))
+        return True
+
+    def _is_cached(self, node: Node) -> bool:
+        return self._is_victim(node) and node.resident > node.live_end - node.start
 
 
 def lengths(array: GrowingArray) -> Lengths:

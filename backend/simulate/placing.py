@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from itertools import count
+from itertools import count, islice
 
 from ...passes.cost_model import CostModel
 from ...passes.engine_load import Demand, EngineLoad, WaitingCall
 from ...passes.placement import place
 from .applications import COMMON
 
-MOST_HOLDERS = 4
-"""Engines that hold the beginning of a prompt and are asked about; the least loaded ones."""
+LOOKED_AT = 16
+"""Engines among which those to be asked about are sought."""
+MOST_IDLE = 4
+"""Engines that are asked about because they have the least to do."""
+MOST_HOLDERS = 2
+"""Engines that are asked about because they hold the beginning of a prompt."""
 
 
 class Placer:
@@ -31,23 +35,35 @@ class Placer:
 
     def choose(self, calls: Sequence[WaitingCall]) -> list[int]:
         """An engine for each of `calls`, which have become ready together."""
-        candidates = self._least_loaded(len(calls))
-        if not self._spread:
-            for first in {call.prompt[0][0] for call in calls}:
-                assert isinstance(first, int)
-                holders = self._holders.get(first)
-                if holders:
-                    nearest = holders if len(holders) <= MOST_HOLDERS else self._lightest(holders)
-                    candidates += [number for number in nearest if number not in candidates]
-        candidates.sort()
         if self._spread:
-            order = sorted(candidates, key=self._places.__getitem__)
+            order = self._least_loaded(len(calls))
             return [order[position % len(order)] for position in range(len(calls))]
+        light = self._least_loaded(LOOKED_AT)
+        if len(calls) == 1 and (best := self._idle_holder(calls[0], light)) is not None:
+            return [best]
+        candidates = light[: min(len(calls), MOST_IDLE)]
+        for first in {call.prompt[0][0] for call in calls}:
+            assert isinstance(first, int)
+            holders = self._holders.get(first)
+            if holders:
+                nearest = [number for number in light if number in holders] or self._lightest(holders)
+                candidates += [number for number in nearest[:MOST_HOLDERS] if number not in candidates]
+        candidates.sort()
         chosen = place(calls, [self.loads[number] for number in candidates])
         return [candidates[position] for position in chosen.engines]
 
+    def _idle_holder(self, call: WaitingCall, light: Sequence[int]) -> int | None:
+        """An engine that has nothing to do and all that any has of a prompt: no engine is better for the call."""
+        (first, _), *rest = call.prompt
+        assert isinstance(first, int)
+        if any(key < COMMON for key, _ in rest):  # who holds how much of it is for the policy to weigh
+            return None
+        holders = self._holders.get(first)
+        idle = (number for number in light if not self.loads[number].calls and (not holders or number in holders))
+        return next(idle, None)
+
     def _lightest(self, holders: set[int]) -> list[int]:
-        return heapq.nsmallest(MOST_HOLDERS, holders, key=self._places.__getitem__)
+        return heapq.nsmallest(MOST_HOLDERS, islice(holders, LOOKED_AT), key=self._places.__getitem__)
 
     def _least_loaded(self, count: int) -> list[int]:
         found: list[int] = []
