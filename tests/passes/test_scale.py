@@ -76,7 +76,8 @@ def heads_in_common(size: int) -> Module:
                   f'%s{n} = prompt.start() : prompt %p{n} = prompt.append(%s{n}, "{text}") : prompt '
                   f'%q{n} = prompt.append(%p{n}, %a) : prompt %y{n}, %r{n} = prompt.generate(%q{n}) '
                   f'{{output = "y"}} : text, prompt',
-                  ("", f"flow.yield(%y{n}) }} : list<text>", f"flow.yield(%y{n}) }} else {{ flow.yield(%a) }} : text")[n % 3]]
+                  ("", f"flow.yield(%y{n}) }} : list<text>",
+                   f"flow.yield(%y{n}) }} else {{ flow.yield(%a) }} : text")[n % 3]]
     results = ", ".join(("%y{}", "%z{}", "%z{}")[n % 3].format(n) for n in range(size))
     names = ", ".join(f'"y{n}"' for n in range(size))
     head = "sem.program(@Main) |%a: text, %c: bool, %xs: list<text>| {"
