@@ -26,7 +26,7 @@ class ProfileError(ValueError):
 
 @dataclass(frozen=True)
 class ProfileKey:
-    """What a profile is of. `model`: digest of its configuration and tokenizer; `device`: processor and threads, or the GPU's name."""
+    """What a profile is of. `model`: digest of configuration and tokenizer; `device`: processor and threads, or GPU."""
 
     engine: str
     model: str

@@ -15,8 +15,8 @@ import numpy as np
 from ..ir.diagnostics import InputError
 from ..ir.parser import parse_module
 from ..ir.source import SourceFile
-from ..passes.cost_fit import Fit, Sample, fit_cost_model
 from ..passes.cost_model import CostModel, limited
+from .cost_fit import Fit, Sample, fit_cost_model
 from .engine import ROOT, Callbacks, EngineError, EngineEvent, Generation, SamplingOptions
 from .executor import run_module
 from .step_engine import StepEngine

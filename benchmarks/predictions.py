@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import json
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -133,8 +134,13 @@ def main() -> None:
     parser.add_argument("--natural", action="store_true")
     parser.add_argument("--budget", dest="natural", action="store_false")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", help="programs with this in their names")
+    parser.add_argument("--cpu-time", action="store_true",
+                        help="count processor time instead of wall time, where other processes use the machine; "
+                             "for one thread (OMP_NUM_THREADS=1), as then nothing runs beside anything")
     arguments = parser.parse_args()
+    if arguments.cpu_time:
+        time.perf_counter = time.process_time
     engine = engine_of(arguments, trace=True, prefix_cache=False)
     fit = profile_engine(engine)
     engine.close()

@@ -16,8 +16,8 @@ from .models import DEFAULT, MODEL, ModelChoice, read_flags
 from .options import ENGINES, UNWRITABLE, USAGE, add_models, engine_name
 
 if TYPE_CHECKING:
+    from ..backend.cost_fit import Fit
     from ..backend.profile_store import Profile
-    from ..passes.cost_fit import Fit
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from semlang.backend.cost_fit import PARAMETERS
 from semlang.backend.profile_store import find_profile
 from semlang.cli import profiles
 from semlang.cli.main import main
 from semlang.cli.profile import UNITS
-from semlang.passes.cost_fit import PARAMETERS
 
 SOURCE = '''
 semantic Greet(name: text) -> greeting: text {

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from semlang.backend.cost_fit import PARAMETERS, Fit, Sample, fit_cost_model
 from semlang.ir.target import ModelTarget, Target
-from semlang.passes.cost_fit import PARAMETERS, Fit, Sample, fit_cost_model
 from semlang.passes.cost_model import REFERENCE, CostModel, cost_model_of
 
 SIZES = [(8, 0, 0, 36), (128, 0, 0, 8256), (512, 0, 0, 131_328), (512, 0, 0, 400_000), (0, 1, 10, 0), (0, 1, 2000, 0),

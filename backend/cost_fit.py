@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import median
 
-from .cost_model import CostModel
+import numpy as np
+
+from ..passes.cost_model import CostModel
 
 PARAMETERS = ("step", "batch", "prefill_token", "decode_row", "kv_token", "attention")
 
@@ -73,8 +75,6 @@ def fit_cost_model(samples: Sequence[Sample]) -> Fit:
     All loads weigh the same, however many samples they have. Exact: with few parameters, least squares of every
     subset of them is tried. ValueError without samples.
     """
-    import numpy as np
-
     if not samples or any(s.seconds <= 0 for s in samples):
         raise ValueError("a fit needs samples, each of which took some time")
     sizes = Counter(s.load for s in samples)
