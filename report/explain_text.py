@@ -92,8 +92,9 @@ def _passes(explanation: Explanation) -> str:
     for line, stage in zip(lines[1:], stages, strict=True):
         spaced.append(line)
         if stage.fired and stage.report is not None:
-            spaced += textwrap.wrap(stage.sentence, WIDTH - 8, initial_indent="      ",
-                                    subsequent_indent="      ", break_on_hyphens=False)
+            for text in filter(None, (stage.sentence, stage.saved)):
+                spaced += textwrap.wrap(text, WIDTH - 8, initial_indent="      ", subsequent_indent="      ",
+                                        break_on_hyphens=False)
     notes = ("after each pass: what the program holds, tokens of its constants, and what a run is predicted to "
              "compute and take if nothing but lowering followed; · is unchanged")
     return section("Passes", spaced, notes)
