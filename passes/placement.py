@@ -73,8 +73,6 @@ def place(calls: Sequence[WaitingCall], engines: Sequence[EngineLoad]) -> Placem
             continue
         members = [calls[number] for number in wave]
         best = min(_plans(members, loads), key=lambda plan: plan.key)
-        if len(members) > 1 and len(members) * len(loads) <= FEW_PAIRS:
-            best = _improved(best)
         if best.overflow():
             best = min(best, _relieved(best), key=lambda plan: plan.key)
         loads = best.loads
@@ -104,13 +102,13 @@ def _evaluated(calls: Sequence[WaitingCall], engines: Sequence[EngineLoad], chos
 
 def _plans(calls: Sequence[WaitingCall], loads: Sequence[EngineLoad]) -> Iterator[PlacementPlan]:
     """Ways to share out calls of one urgency, over every number of idle engines that all are alike."""
-    heads = Counter(call.prompt[0][0] for call in calls if call.prompt)
-    shares = any(count > 1 for count in heads.values())
+    heads, shares = {call.prompt[0][0] for call in calls if call.prompt}, _shares(calls)
     busy = [number for number, load in enumerate(loads)
             if load.calls or any(load.runs.get(head) is not None for head in heads)]
     idle = sorted(set(range(len(loads))).difference(busy))
     sizes: Sequence[int] = range(1 if not busy else 0, min(len(idle), len(calls)) + 1)
-    if not shares or len(calls) * len(loads) > MOST_PAIRS:  # what shares nothing loses nothing by one more engine
+    pairs, at_rest = len(calls) * len(loads), not any(load.calls for load in loads)
+    if pairs > (MOST_PAIRS if shares else FEW_PAIRS):  # what shares nothing hardly loses by one more engine
         sizes = sizes[-1:]
     elif len(sizes) > 8:
         sizes = [size for size in sizes if size & (size - 1) == 0 or size == sizes[-1]]
@@ -118,13 +116,19 @@ def _plans(calls: Sequence[WaitingCall], loads: Sequence[EngineLoad]) -> Iterato
     walk = _walk(calls)
     for size in sizes:
         open_engines = busy + idle[:size]
-        best = None
-        for weighs_harm in (True, False) if any(loads[number].calls for number in open_engines) else (False,):
-            plan = _longest_first(calls, loads, open_engines, order, weighs_harm)
-            yield plan
-            best = plan if best is None or plan.key < best.key else best
-        if best is not None and shares:
-            yield from _stretches(calls, loads, open_engines, walk, best)
+        plans = [_longest_first(calls, loads, open_engines, order, weighs_harm)
+                 for weighs_harm in ((False,) if at_rest else (False, True))]
+        if shares:
+            plans += _stretches(calls, loads, open_engines, walk, min(plan.makespan_s() for plan in plans))
+        best = min(plans, key=lambda plan: plan.key)
+        if 1 < len(calls) <= FEW_PAIRS / len(open_engines) and (shares or not at_rest):
+            best = _improved(best, open_engines)
+        yield best
+
+
+def _shares(calls: Sequence[WaitingCall]) -> bool:
+    """Whether any two calls begin alike."""
+    return any(count > 1 for count in Counter(call.prompt[0][0] for call in calls if call.prompt).values())
 
 
 def _weight(call: WaitingCall, load: EngineLoad) -> float:
@@ -152,7 +156,7 @@ def _longest_first(calls: Sequence[WaitingCall], loads: Sequence[EngineLoad], en
     return plan
 
 
-def _improved(plan: PlacementPlan) -> PlacementPlan:
+def _improved(plan: PlacementPlan, engines: Sequence[int]) -> PlacementPlan:
     """The plan after moves of single calls, and of all calls that begin alike, as long as one makes it better."""
     alike: dict[Hashable, list[int]] = {}
     for number, call in enumerate(plan.calls):
@@ -161,7 +165,7 @@ def _improved(plan: PlacementPlan) -> PlacementPlan:
     best, improved = plan, True
     while improved:
         improved = False
-        for numbers, engine in product(movable, range(len(plan.loads))):
+        for numbers, engine in product(movable, engines):
             if any(best.engines[number] != engine for number in numbers):
                 moved = best.moved(numbers, engine)
                 if moved.key < best.key:
@@ -194,9 +198,9 @@ def _walk(calls: Sequence[WaitingCall]) -> list[int]:
 
 
 def _stretches(calls: Sequence[WaitingCall], loads: Sequence[EngineLoad], engines: Sequence[int],
-               walk: Sequence[int], best: PlacementPlan) -> Iterator[PlacementPlan]:
-    """The walk cut so that each engine ends before T: the plan of the least T that was found, if any."""
-    low, high = 0.0, best.makespan_s()
+               walk: Sequence[int], high: float) -> Iterator[PlacementPlan]:
+    """The walk cut so that each engine ends before T: the plan of the least T up to `high` that was found, if any."""
+    low = 0.0
     found = _cut(calls, loads, engines, walk, high)
     for _ in range(BISECTIONS if found else 0):
         middle = (low + high) / 2

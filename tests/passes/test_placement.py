@@ -171,7 +171,7 @@ def engine_lists(draw: st.DrawFn, most: int) -> list[EngineLoad]:
 
 
 @PROPERTY
-@given(count=st.integers(1, 7), prefix=COUNTS, own=st.integers(0, 500), output=st.integers(1, 300),
+@given(count=st.integers(1, 6), prefix=COUNTS, own=st.integers(0, 500), output=st.integers(1, 300),
        engines=st.integers(1, 4), resident=st.integers(0, 4))
 def test_equal_calls_on_idle_engines_are_placed_best(count: int, prefix: int, own: int, output: int, engines: int,
                                                      resident: int) -> None:
