@@ -107,20 +107,21 @@ def test_programs_are_no_slower_than_requests() -> None:
 
 def test_twenty_thousand_calls_end_each_once() -> None:
     shapes = list(as_programs(Traffic(3).poisson(20_000, 20.0)))
-    result = Cluster(100, DEVICES["h100-8b"].costs, DEVICES["h100-8b"].kv_slots).run(shapes)
+    device = DEVICES["h100-8b"]
+    result = Cluster(100, device.costs, device.kv_slots, spread=True).run(shapes)
     calls = [c for shape in shapes for c in shape.calls]
     assert [a.number for a in result.applications] == list(range(len(shapes)))
     assert [a.calls for a in result.applications] == [len(shape.calls) for shape in shapes]
     assert result.calls == len(calls) >= 20_000
     assert result.generated_tokens == sum(c.tokens for c in calls)
     assert result.prompt_tokens == sum(tokens for c in calls for _, tokens in c.segments)
-    assert result.filled_tokens < 0.7 * result.prompt_tokens
-    assert result.peak_kv_tokens <= DEVICES["h100-8b"].kv_slots
+    assert result.filled_tokens < 0.8 * result.prompt_tokens
+    assert result.peak_kv_tokens <= device.kv_slots
     assert 0 < result.busy <= 1
 
 
 def test_memory_pressure_loses_no_call() -> None:
-    shapes = list(Traffic(4).poisson(200, 50.0))
+    shapes = list(Traffic(4).poisson(100, 50.0))
     result = Cluster(2, DEVICES["a100-13b"].costs, 9_000).run(shapes)
     assert len(result.applications) == len(shapes)
     assert result.preemptions > 0
