@@ -14,7 +14,8 @@ from ...passes.engine_load import Demand, WaitingCall
 from ..call_order import is_urgent
 from ..engine import Priority
 from .applications import COMMON, ApplicationRun, ApplicationShape, in_order
-from .length_engine import LengthCall, LengthEngine, LengthRequest
+from .leap_scheduler import LengthCall
+from .length_engine import LengthEngine, LengthRequest
 from .placing import Placer
 
 
