@@ -53,7 +53,7 @@ class PlacementPlan:
         harm = 0.0
         if before.urgent_calls:
             delay = load.urgent_end_s(before.urgent_steps, demand) - before.urgent_end_s(before.urgent_steps)
-            harm = URGENT_WEIGHT * before.urgent_calls * delay
+            harm = URGENT_WEIGHT * before.urgent_calls * max(0.0, delay)  # an average row may become shorter
         others = before.calls - before.urgent_calls
         longest = max(self.longest.get(engine, 0.0), demand.output_tokens)
         return harm + (others * load.delay_s(before, longest, demand) if others else 0.0)
