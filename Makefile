@@ -34,12 +34,12 @@ $(VENV)/run.stamp: pyproject.toml $(VENV)/python.stamp
 	@touch $@
 
 $(VENV)/test.stamp: pyproject.toml $(VENV)/run.stamp
-	$(BIN)/pip install -q -e ".[torch,test]"
+	$(BIN)/pip install -q -e ".[torch,rca,test]"
 	@touch $@
 
 # mypy cannot see through an editable install; a tree of links named `semlang` shows it the package.
 build/typing/semlang/.stamp: Makefile
 	@mkdir -p $(@D)
-	@for part in __init__.py __main__.py py.typed backend cli frontend ir kernels passes report; do \
+	@for part in __init__.py __main__.py py.typed backend cli frontend ir kernels passes programs report; do \
 		ln -sfn ../../../$$part $(@D)/$$part; done
 	@touch $@

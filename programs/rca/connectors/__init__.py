@@ -1,0 +1,1 @@
+"""Where telemetry comes from: one small interface, one module for each kind of data source."""

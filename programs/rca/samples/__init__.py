@@ -1,0 +1,1 @@
+"""Incidents of a made-up company, their telemetry and the script that writes both."""
