@@ -39,6 +39,7 @@ COMPUTED = {
     "E0804": "Programs that call one another in a circle.",
     "E0935": "Functions or programs of a module that call one another in a circle.",
     "E1010": "IR that is not well formed: the verifier says what is wrong with which operation.",
+    "E1108": "An assertion of a test does not hold, or what it looks at failed.",
 }
 """What codes mean whose messages are put together while running."""
 HEAD = """\

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from ..ir.core import Arg, Op, Value
 from .regions import iterated
 
+KEEP_THE_COUNT = ("reverse", "sort", "canonical_order", "common_first", "enumerate", "zip")
+"""Functions of lists whose result is as long as the shortest of them."""
+
 
 def least_count(arg: Arg, definitions: Mapping[Value, Op]) -> int:
     """A lower bound of the number of elements of a list that has not failed. Does not recurse."""
@@ -62,6 +65,6 @@ def _same_count(source: Op) -> list[Arg]:
     """Lists of which the shortest is as long as what `source` gives; empty where there are none."""
     if source.name == "flow.for":
         return iterated(source)
-    if source.name == "flow.pure" and source.symbol in ("reverse", "sort", "canonical_order", "common_first", "enumerate", "zip"):
+    if source.name == "flow.pure" and source.symbol in KEEP_THE_COUNT:
         return source.args[1:]
     return []

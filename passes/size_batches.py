@@ -24,8 +24,9 @@ class SizeBatches(Pass):
     its KV memory can take: prompts and outputs of the whole batch, what they share once, and the fair part of the
     groups that may run at the same time. Where calls whose own latency counts may run at the same time as a group
     that serves throughput, its rows and prompt tokens (`step_tokens`) are few enough for steps to keep their pace: 50
-    ms, or twice what the others' steps take by themselves. `alone` is the batch for as long as none of them decodes. Where the number of calls is not
-    known before the run, the run sizes the batch by the same function once it is. Nothing else changes.
+    ms, or twice what the others' steps take by themselves. `alone` is the batch for as long as none of them decodes.
+    Where the number of calls is not known before the run, the run sizes the batch by the same function once it is.
+    Nothing else changes.
 
     ```before
     sem.program(@Main) |%xs: list<text>| {

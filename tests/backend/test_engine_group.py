@@ -406,7 +406,7 @@ def test_identifiers_are_checked() -> None:
             lambda: group.generate(SamplingOptions(), 1, ROOT, answers.callbacks(0)),
             lambda: group.free_context(9), lambda: group.free_context(ROOT)]
         for call in wrong:
-            with pytest.raises(ValueError, match="in use|unknown|never freed"):
+            with pytest.raises(ValueError, match=r"in use|unknown|never freed"):
                 call()
         group.abort(77)
         group.free_context(1)

@@ -100,7 +100,8 @@ def test_any_order_agrees(source: random.Random, order: list[str], late: list[st
 
 
 @LAW
-@given(st.randoms(use_true_random=False), st.sampled_from(["inline", "tokenize", "dce", "cse", "hoist-prefixes", "bound-lengths"]))
+@given(st.randoms(use_true_random=False),
+       st.sampled_from(["inline", "tokenize", "dce", "cse", "hoist-prefixes", "bound-lengths"]))
 def test_a_second_time_changes_nothing(source: random.Random, name: str) -> None:
     once = apply(Maker(source).module(), ["inline", name])
     assert print_module(apply(once, [name])) == print_module(once)
