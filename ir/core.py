@@ -133,13 +133,13 @@ def walk(ops: Iterable[Op]) -> Iterator[Op]:
     """Every operation, outer before inner, in textual order. Does not recurse, so depth is not limited."""
     stack = [iter(ops)]
     while stack:
-        op = next(stack[-1], None)
-        if op is None:
+        for op in stack[-1]:
+            yield op
+            if op.regions:
+                stack.extend([iter(region.ops) for region in reversed(op.regions)])
+                break
+        else:
             stack.pop()
-            continue
-        yield op
-        for region in reversed(op.regions):
-            stack.append(iter(region.ops))
 
 
 def regions_of(ops: Iterable[Op]) -> Iterator[Region]:
@@ -152,8 +152,9 @@ def use_counts(ops: Iterable[Op]) -> dict[Value, int]:
     """How often each value is an operand anywhere inside `ops`."""
     counts: dict[Value, int] = {}
     for op in walk(ops):
-        for value in op.operands:
-            counts[value] = counts.get(value, 0) + 1
+        for value in op.args:
+            if isinstance(value, Value):
+                counts[value] = counts.get(value, 0) + 1
     return counts
 
 

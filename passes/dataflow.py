@@ -7,8 +7,9 @@ under `join`, so the work is linear in the number of operands times the height o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
+from itertools import chain
 from typing import Generic, TypeVar
 
 from ..ir.core import Arg, Op, Value
@@ -101,22 +102,26 @@ class ForwardAnalysis(ABC, Generic[Fact]):
 
     def _sweep(self, ops: Iterable[Op]) -> None:
         """Visit everything once in textual order: all that there is to do where no loop carries a change back."""
-        stack: list[tuple[Op, bool]] = [(op, False) for op in reversed(list(ops))]
+        visits = self._visits
+        stack: list[tuple[Op | None, Iterator[Op]]] = [(None, iter(ops))]
         while stack:
-            op, left = stack.pop()
-            self._visits.append(op)
-            if not op.regions:
+            owner, inside = stack[-1]
+            for op in inside:
+                visits.append(op)
+                if not op.regions:
+                    self._visit(op)
+                    continue
+                for value in self._entries(op):
+                    self.facts[value] = self.entry(value)
                 self._visit(op)
-                continue
-            if left:
-                # What an operation gives is used after it; only parameters have been used already.
-                self._late.extend(v for v in self._visit(op) if v not in op.results)
-                continue
-            for value in self._entries(op):
-                self.facts[value] = self.entry(value)
-            self._visit(op)
-            stack.append((op, True))
-            stack.extend((inner, False) for region in reversed(op.regions) for inner in reversed(region.ops))
+                stack.append((op, chain.from_iterable([region.ops for region in op.regions])))
+                break
+            else:
+                stack.pop()
+                if owner is not None:
+                    visits.append(owner)
+                    # What an operation gives is used after it; only parameters have been used already.
+                    self._late.extend(v for v in self._visit(owner) if v not in owner.results)
 
     def _note_users(self) -> None:
         """Find who has to be visited again when a fact changes."""
@@ -171,8 +176,16 @@ class ForwardAnalysis(ABC, Generic[Fact]):
         for value in op.args:
             if isinstance(value, Value) and value not in facts and self._tracks(value):
                 return NOTHING
-        return [result for result, fact in zip(results, self.transfer(op), strict=True)
-                if fact is not None and self._tracks(result) and self._update(result, fact)]
+        changed = NOTHING
+        tracked = self._tracked
+        for result, fact in zip(results, self.transfer(op), strict=True):
+            if fact is None:
+                continue
+            known = tracked.get(id(result.type))
+            if (self._tracks(result) if known is None else known) and facts.get(result) != fact:
+                if self._update(result, fact):
+                    changed = [*changed, result]
+        return changed
 
     def _visit_regions(self, op: Op) -> list[Value]:
         changed: list[Value] = []
