@@ -56,8 +56,8 @@ class Placer:
         """An engine that has nothing to do and all that any has of a prompt: no engine is better for the call."""
         (first, _), *rest = call.prompt
         assert isinstance(first, int)
-        if any(isinstance(key, int) and key < COMMON for key, _ in rest):  # who holds how much of it is for the policy to weigh
-            return None
+        if any(isinstance(key, int) and key < COMMON for key, _ in rest):
+            return None  # who holds how much of it is for the policy to weigh
         holders = self._holders.get(first)
         idle = (number for number in light if not self.loads[number].calls and (not holders or number in holders))
         return next(idle, None)
