@@ -4,8 +4,9 @@ Every workload runs on three sides: compiled at -O2 (one round trip for a progra
 engine with its prefix cache (one round trip for each wave of calls), and request by request without the cache. All
 sides run in one process, in turns, and give the same tokens, which is checked. Printed are medians of the figure of
 merit (makespan, or mean time from arrival to result), their spread (lowest … highest), the ratio to the compiled
-side, turn by turn, and what the cost model says that no schedule could beat. `--simulate` runs the same in virtual
-time, with the costs that were measured.
+side, turn by turn, and what the cost model says that no schedule could beat. `--processor-time` makes the ratios
+independent of other load: the clock is the processor time of the one thread that does everything. `--simulate` runs
+the same in virtual time, with the costs that were measured.
 
     python benchmarks/programs/run.py [--only chain,mixed] [--round-trips 0,0.25] [--repeats 5] [--threads 2]
 """
@@ -20,7 +21,7 @@ import time
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
-from costs import best_seconds, measured_costs
+from costs import best_seconds, measured_costs, processor_costs
 from model import model_directory
 from recorder import Recorder
 from semlang.backend.tokenizer import load_tokenizer
@@ -90,16 +91,19 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--simulate", action="store_true", help="in virtual time")
+    parser.add_argument("--processor-time", action="store_true",
+                        help="count the processor's time instead of the wall's, on one thread: for busy machines")
     options = parser.parse_args()
+    options.threads = 1 if options.processor_time else options.threads
     torch.set_num_threads(options.threads)
     directory = str(model_directory())
     model = load_model(directory)
     tokenizer = load_tokenizer(directory)
     parameters = sum(parameter.numel() for parameter in model.parameters())  # before they are packed
-    costs = measured_costs(model, tokenizer)
-    print(f"{parameters / 1e6:.0f} M parameters, {model.dtype}, {options.threads} threads, torch {torch.__version__}, "
-          f"{time.strftime('%Y-%m-%d %H:%M')}, load {os.getloadavg()[0]:.1f}\n{costs}")
-    bench = Bench(None if options.simulate else model, tokenizer, costs)
+    costs = processor_costs(model, tokenizer) if options.processor_time else measured_costs(model, tokenizer)
+    print(f"{parameters / 1e6:.0f} M parameters, {model.dtype}, {options.threads} thread(s), "
+          f"torch {torch.__version__}, {time.strftime('%Y-%m-%d %H:%M')}, load {os.getloadavg()[0]:.1f}\n{costs}")
+    bench = Bench(None if options.simulate else model, tokenizer, costs, options.processor_time)
     only = set(filter(None, options.only.split(",")))
     chosen = [workload for workload in workloads() if not only or workload.name in only]
     if unknown := only - {workload.name for workload in chosen}:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from processor_time import ProcessorTimeEngine
 from recorder import Recorder
 from semlang.backend.reference import reference_runner
 from semlang.backend.simulate.engine import SimulatedEngine
@@ -37,11 +38,15 @@ MAX_BATCH = 256
 
 @dataclass(frozen=True)
 class Bench:
-    """Runs workloads on engines around one loaded model, or on simulated ones (`model` None) with the same `costs`."""
+    """Runs workloads on engines around one loaded model, or on simulated ones (`model` None) with the same `costs`.
+
+    `processor_time`: the clock is the processor's time, not that of the wall.
+    """
 
     model: Any
     tokenizer: PieceTokenizer
     costs: CostModel
+    processor_time: bool = False
 
     def engine(self, side: Side) -> tuple[StepEngine, Timeline]:
         """A fresh engine with an empty cache, and the time that it keeps."""
@@ -52,6 +57,9 @@ class Bench:
             clock = VirtualClock()
             return SimulatedEngine(reference_runner(self.tokenizer, CONTEXT), self.tokenizer, clock, self.costs,
                                    **options), clock
+        if self.processor_time:
+            clock = VirtualClock()
+            return ProcessorTimeEngine(TorchRunner(self.model), self.tokenizer, clock, self.costs, **options), clock
         engine = StepEngine(TorchRunner(self.model), self.tokenizer, name="torch", **options)
         engine.costs = self.costs
         return engine, RealTime()
