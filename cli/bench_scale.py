@@ -6,7 +6,9 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +25,12 @@ PROGRAMS, REQUESTS = "programs", "requests"
 
 
 def simulate_scale(*, calls: int = 1_000_000, engines: int = 1000, rate: float = 0.2, speed: float = 1.0,
-                   requests: bool = False) -> None:
+                   requests: bool = False, cells: int = 1) -> None:
     """A cluster of simulated engines: Parrot's kinds of application at random, or a trace (--trace FILE).
 
     `rate`: applications each second and engine; `speed`: of a trace; `requests`: also request by request, without
-    knowledge of programs and prompts.
+    knowledge of programs and prompts; `cells`: clusters that share engines and applications out, each simulated in a
+    process of its own.
     """
 
 
@@ -53,14 +56,19 @@ def execute_scale(arguments: argparse.Namespace, settings: dict[str, Any]) -> in
 
 def measure(arguments: argparse.Namespace, sizes: dict[str, Any], side: str) -> dict[str, Any]:
     """One simulation of a side."""
-    from ..backend.simulate.cluster import Cluster
+    from ..backend.simulate.cluster import joined
     from ..backend.simulate.traffic import TraceError
 
-    simulated = device(arguments.costs or "a100-13b")
-    cluster = Cluster(sizes["engines"], simulated.costs, simulated.kv_slots, spread=side == REQUESTS)
     began = time.perf_counter()
+    cells = sizes["cells"] = min(sizes["cells"], sizes["engines"])
     try:
-        result = cluster.run(_watched(_traffic(arguments, sizes, side), sizes["calls"], side))
+        if cells == 1:
+            result = simulate_cell(arguments, sizes, side, 0)[1]
+        else:
+            # Fresh processes: this one may have threads.
+            with ProcessPoolExecutor(cells, mp_context=get_context("spawn")) as processes:
+                found = [processes.submit(simulate_cell, arguments, sizes, side, cell) for cell in range(cells)]
+                result = joined([each.result() for each in found])
     except (TraceError, ValueError) as error:
         raise InputError.of(USAGE, str(error)) from None
     finally:
@@ -69,11 +77,24 @@ def measure(arguments: argparse.Namespace, sizes: dict[str, Any], side: str) -> 
     return {**summary(result), "wall_s": seconds, "calls_per_wall_s": result.calls / seconds}
 
 
+def simulate_cell(arguments: argparse.Namespace, sizes: dict[str, Any], side: str,
+                  cell: int) -> tuple[int, ClusterResult]:
+    """One cluster of those that the engines are divided into: how many it has, and its result."""
+    from ..backend.simulate.cluster import Cluster
+
+    simulated = device(arguments.costs or "a100-13b")
+    count = len(range(cell, sizes["engines"], sizes["cells"]))
+    cluster = Cluster(count, simulated.costs, simulated.kv_slots, spread=side == REQUESTS)
+    shapes = islice(_traffic(arguments, sizes, side), cell, None, sizes["cells"])
+    return count, cluster.run(_watched(shapes, sizes["calls"] // sizes["cells"], side))
+
+
 def _traffic(arguments: argparse.Namespace, sizes: dict[str, Any], side: str) -> Iterator[ApplicationShape]:
     from ..backend.simulate.traffic import Traffic, as_programs, as_requests, trace
 
     if arguments.trace is not None:
-        shapes: Iterator[ApplicationShape] = islice(trace(Path(arguments.trace), speed=sizes["speed"]), sizes["calls"])
+        shapes: Iterator[ApplicationShape] = islice(
+            trace(Path(arguments.trace), speed=sizes["speed"]), sizes["calls"])
     else:
         traffic = Traffic(arguments.seed, round_trip=arguments.round_trip)
         shapes = traffic.poisson(sizes["calls"], sizes["rate"] * sizes["engines"])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import cast
 
@@ -17,6 +17,10 @@ from .applications import COMMON, ApplicationRun, ApplicationShape, in_order
 from .leap_scheduler import LengthCall
 from .length_engine import LengthEngine, LengthRequest
 from .placing import Placer
+
+SUMMED = ("calls", "prompt_tokens", "filled_tokens", "refilled_tokens", "generated_tokens", "engine_steps",
+          "evicted_tokens", "preemptions")
+"""Counters of a `ClusterResult` that are sums over engines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,23 @@ class ClusterResult:
         """The time that a share of all applications did not exceed."""
         times = sorted(a.seconds for a in self.applications)
         return times[min(len(times) - 1, math.ceil(share * len(times)) - 1)] if times else 0.0
+
+
+def joined(results: Sequence[tuple[int, ClusterResult]]) -> ClusterResult:
+    """The result of clusters that do not know of one another, each with its number of engines.
+
+    Applications were dealt out in turn: number n of cluster c of k is number k·n + c of all.
+    """
+    whole, engines = ClusterResult(), sum(number for number, _ in results)
+    whole.makespan_s = max(result.makespan_s for _, result in results)
+    for cell, (number, result) in enumerate(results):
+        whole.applications += [replace(a, number=len(results) * a.number + cell) for a in result.applications]
+        whole.busy += result.busy * number * result.makespan_s / (engines * whole.makespan_s or 1.0)
+        whole.peak_kv_tokens = max(whole.peak_kv_tokens, result.peak_kv_tokens)
+        for name in SUMMED:
+            setattr(whole, name, getattr(whole, name) + getattr(result, name))
+    whole.applications.sort(key=lambda a: a.number)
+    return whole
 
 
 @dataclass(slots=True)
@@ -220,13 +241,8 @@ class Cluster:
         result.busy = sum(engine.busy_s for engine in self.engines) / (len(self.engines) * self.now or 1.0)
         for engine in self.engines:
             stats = engine.stats
-            result.prompt_tokens += stats.prompt_tokens
-            result.filled_tokens += stats.filled_tokens
-            result.refilled_tokens += stats.refilled_tokens
-            result.generated_tokens += stats.generated_tokens
-            result.engine_steps += stats.engine_steps
-            result.evicted_tokens += stats.evicted_tokens
-            result.preemptions += stats.preemptions
+            for name in SUMMED[1:]:
+                setattr(result, name, getattr(result, name) + getattr(stats, name))
             result.peak_kv_tokens = max(result.peak_kv_tokens, stats.peak_kv_tokens)
         result.applications.sort(key=lambda a: a.number)
         return result

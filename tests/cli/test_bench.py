@@ -120,3 +120,14 @@ def test_scale(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["bench", *flags]) == 0
     printed = capsys.readouterr().out
     assert "simulated in" in printed and "calls a second" in printed
+
+
+def test_cells(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("scale", "--set", "calls=300", "--set", "engines=5")
+    one = bench(capsys, *flags)["sides"]["programs"]
+    two = bench(capsys, *flags, "--set", "cells=2")["sides"]["programs"]
+    for name in ("applications", "calls", "prompt_tokens", "generated_tokens"):
+        assert one[name] == two[name]
+    assert 0 < two["busy"] <= 1
+    again = bench(capsys, *flags, "--set", "cells=2")["sides"]["programs"]
+    assert {n: v for n, v in again.items() if "wall" not in n} == {n: v for n, v in two.items() if "wall" not in n}
