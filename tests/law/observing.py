@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from random_programs import HOSTS
-from semlang.backend.embedded import embedded_tokenizer
+from semlang.backend.embedded import CONTEXT_LENGTH, embedded_tokenizer
 from semlang.backend.executor import run_module
-from semlang.backend.reference import reference_engine
+from semlang.backend.reference import reference_engine, reference_runner
+from semlang.backend.simulate.engine import SimulatedEngine
+from semlang.backend.simulate.virtual_clock import VirtualClock
 from semlang.backend.step_engine import StepEngine
 from semlang.frontend.compile import compile_file
 from semlang.ir.core import Module, clone_module
@@ -20,8 +22,14 @@ from semlang.ir.parser import parse_module
 from semlang.ir.printer import print_module
 from semlang.ir.source import SourceFile
 from semlang.ir.target import ModelTarget, Target
-from semlang.passes.manager import Pass, PipelineOptions, run_pipeline
+from semlang.ir.verifier import verify
+from semlang.passes.cost_model import CostModel
+from semlang.passes.manager import Pass, run_pipeline
+from semlang.passes.pipelines import pipeline
 
+KV_SLOTS = 1 << 15
+COSTS = CostModel(max_batch=16, max_step_tokens=64)
+"""Of simulated engines: small steps, so that calls meet in many ways."""
 ARGUMENTS = {"a": "pong", "b": "a longer text, with é", "xs": ["one", "two", "four 4"]}
 
 
@@ -61,20 +69,58 @@ def target() -> Target:
     return Target({"": ModelTarget(tokenizer, 100_000)}, "reference")
 
 
+_READ_BACK: set[int] = set()
+"""Hashes of the texts that were verified and read back, as pipelines have much in common."""
+
+
 def apply(module: Module, passes: Sequence[Pass]) -> Module:
     """A copy of `module` after `passes`, verified after each, whose text parses back to the same text."""
+    return _applied(module, passes)[0]
+
+
+def _applied(module: Module, passes: Sequence[Pass]) -> tuple[Module, str]:
     copy = clone_module(module)
+    text = print_module(copy, locations=True)
     for one in passes:
-        run_pipeline(copy, [one], target(), PipelineOptions(verify_each=True))
+        run_pipeline(copy, [one], target())
         text = print_module(copy, locations=True)
-        again = print_module(parse_module(SourceFile("copy.sir", text)), locations=True)
-        assert again == text, f"the text after {one.name} does not parse back to itself"
-    return copy
+        if hash((one.name, text)) not in _READ_BACK:
+            verify(copy, one.gives)
+            again = print_module(parse_module(SourceFile("copy.sir", text)), locations=True)
+            assert again == text, f"the text after {one.name} does not parse back to itself"
+            _READ_BACK.add(hash((one.name, text)))
+    return copy, text
+
+
+class Program:
+    """A program, and what was seen of its forms after passes: what equals an earlier one, word for word, runs once."""
+
+    def __init__(self, source: str) -> None:
+        self.module = compile_source(source)
+        verify(self.module, None)
+        self._seen: dict[str, Observation] = {}
+        self.plain = self.after(pipeline(0))
+        """What is seen at -O0."""
+
+    def after(self, passes: Sequence[Pass]) -> Observation:
+        """What is seen after `passes`."""
+        module, text = _applied(self.module, passes)
+        if text not in self._seen:
+            self._seen[text] = observe(module)
+        return self._seen[text]
 
 
 def plain_engine() -> StepEngine:
     """A reference engine that shares nothing that a program does not share itself."""
-    return reference_engine(prefix_cache=False)
+    return reference_engine(prefix_cache=False, kv_slots=KV_SLOTS)
+
+
+def simulated_engines(count: int, *, prefix_cache: bool, early: bool) -> list[SimulatedEngine]:
+    """Engines in one virtual time, with the reference engine's texts."""
+    tokenizer, clock = embedded_tokenizer(), VirtualClock(host_seconds=0.003)
+    return [SimulatedEngine(reference_runner(tokenizer, CONTEXT_LENGTH), tokenizer, clock, COSTS,
+                            name=f"simulate {number}", kv_slots=KV_SLOTS, prefix_cache=prefix_cache,
+                            speculative_fills=early) for number in range(count)]
 
 
 def observe(module: Module, make_engine: Callable[[], StepEngine] = plain_engine) -> Observation:

@@ -1,150 +1,18 @@
 """Random well-typed `.sem` programs, for the laws that hold for every program.
 
 A program has a few semantic functions with overlapping prompts (greedy and sampled, several outputs, typed
-outputs, template loops and conditions, roles, chats), pure, failing and effectful hosts, and a body of nested
-`for`, `fold`, `if`, `loop`, `match`, `try`, comprehensions, nested programs, dead calls and repeated calls.
+outputs, samples, choices, stop texts, template loops and conditions, roles, chats), pure, failing and effectful hosts,
+and a body of nested `for`, `fold`, `if`, `loop`, `match`, `try`, `outcome`, comprehensions, nested programs, dead calls
+and repeated calls, and of what passes look for (program_shapes.py). Its outputs have objectives.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from hypothesis import strategies as st
+from program_parts import HEADER, HOSTS, Function, Scope, functions, leaf, variant
+from program_shapes import carried_chat, siblings, twins
 
-HOSTS = '''
-"""Hosts of the random programs. `log` records every effectful call in order."""
-
-log: list[str] = []
-
-
-def shout(x: str) -> str:
-    return x.upper()[:12]
-
-
-def boom(x: str) -> str:
-    if len(x) % 2:
-        raise ValueError(f"boom on {len(x)} characters")
-    return x
-
-
-def pick(xs: list[str]) -> str:
-    return xs[0]
-
-
-def note(x: str) -> str:
-    log.append(x)
-    return f"noted {len(x)}"
-
-
-def fail_note(x: str) -> str:
-    log.append("!" + x)
-    if len(x) % 3 == 0:
-        raise RuntimeError("the note was refused")
-    return "ok"
-'''
-
-HEADER = """
-enum Color { red, green = "deep green", blue }
-type Card { title: text, score: int }
-host shout(x: text) -> text from "law_hosts:shout" (pure)
-host boom(x: text) -> text from "law_hosts:boom" (pure)
-host pick(xs: list[text]) -> text from "law_hosts:pick" (pure)
-host note(x: text) -> text from "law_hosts:note"
-host fail_note(x: text) -> text from "law_hosts:fail_note"
-"""
-
-HEADS = ["You are an expert.\n", "You are an expert.\nBe brief.\n", "Answer: ", "# Task\n", "", "Zażółć 日本 "]
-WORDS = ["alpha", "beta gamma", "", " lead", "naïve é", "a\\nb", "</s>", "{x}"]
-
-
-@dataclass
-class Function:
-    """A generated semantic function: parameter and output names with their types."""
-
-    name: str
-    parameters: list[tuple[str, str]]
-    outputs: list[tuple[str, str]]
-    text: str
-    has_chat: bool = False
-
-
-@dataclass
-class Scope:
-    """Variables in scope by type, the functions that may be called, and a counter for fresh names."""
-
-    functions: list[Function]
-    programs: list[Function]
-    variables: dict[str, list[str]] = field(default_factory=dict)
-    counter: list[int] = field(default_factory=lambda: [0])
-
-    def fresh(self, prefix: str = "v") -> str:
-        self.counter[0] += 1
-        return f"{prefix}{self.counter[0]}"
-
-    def inner(self) -> Scope:
-        return Scope(self.functions, self.programs, {t: list(v) for t, v in self.variables.items()}, self.counter)
-
-    def add(self, name: str, type: str) -> None:
-        self.variables.setdefault(type, []).append(name)
-
-
-OUTPUT_TYPES = ["text", "text", "text", "Color", "int(0..10)", "bool", "Card"]
-
-
-@st.composite
-def functions(draw: st.DrawFn, index: int) -> Function:
-    """A semantic function with one or two outputs."""
-    name = f"F{index}"
-    kinds = ["text", "text", "list[text]", "int", "bool"]
-    parameters = [(f"p{i}", draw(st.sampled_from(kinds))) for i in range(draw(st.integers(0, 2)))]
-    chat = draw(st.integers(0, 6)) == 0
-    outputs = [(f"o{i}", draw(st.sampled_from(OUTPUT_TYPES))) for i in range(draw(st.integers(1, 2)))]
-    body = draw(st.sampled_from(HEADS))
-    for parameter, kind in parameters:
-        match draw(st.integers(0, 3)) if kind in ("list[text]", "bool") else 0:
-            case 1 | 2 if kind == "list[text]":
-                body += f"{{{{for x in {parameter}}}}}- {{{{input:x}}}}\n{{{{end}}}}"
-            case 1 | 2 if kind == "bool":
-                body += f"{{{{if {parameter}}}}}yes {{{{else}}}}no{{{{end}}}}"
-            case _:
-                body += draw(st.sampled_from(["In: ", "in ", "x", ""])) + f"{{{{input:{parameter}}}}}"
-        body += draw(st.sampled_from(["\n", " ", ". ", ""]))
-    for output, kind in outputs:
-        options = ""
-        if kind == "text":
-            options += f" max_tokens={draw(st.integers(1, 5))}"
-            options += draw(st.sampled_from(["", "", ' stop="e"', " max_words=2"]))
-        elif kind == "Card":
-            options += " max_tokens=60"
-        options += draw(st.sampled_from(["", "", "", " temperature=0.8", " temperature=1.2 seed=7 top_k=5"]))
-        body += draw(st.sampled_from(["Out: ", "Out:", "\n", "and "])) + f"{{{{output:{output}{options}}}}}"
-    roles = not chat and draw(st.integers(0, 4)) == 0
-    text = _semantic(name, parameters, outputs, body, chat, roles)
-    return Function(name, ([("h", "chat")] if chat else []) + parameters, outputs, text, chat)
-
-
-@st.composite
-def _variant(draw: st.DrawFn, function: Function) -> Function:
-    """The same function under another name; only the options of its outputs may differ."""
-    old, new = draw(st.sampled_from([
-        ("{{output:o0", "{{output:o0"), ("max_tokens=", "max_tokens=1"), (" temperature=0.8", ""), ("seed=7", "seed=8"),
-        (' stop="e"', ""), ("top_k=5", "top_k=2"),
-    ]))
-    text = function.text.replace(f"semantic {function.name}(", "semantic Twin(").replace(old, new)
-    return Function("Twin", function.parameters, function.outputs, text, function.has_chat)
-
-
-def _semantic(name: str, parameters: list[tuple[str, str]], outputs: list[tuple[str, str]], body: str, chat: bool,
-              roles: bool) -> str:
-    signature = ", ".join(f"{n}: {t}" for n, t in ([("h", "chat")] if chat else []) + parameters)
-    result = ", ".join(f"{n}: {t}" for n, t in outputs)
-    start = "{{input:h}}" if chat else ""
-    if roles:
-        head, _, tail = body.partition("{{output:")
-        parts = f'  system """Be kind."""\n  user """\n{head}x\n"""\n  assistant """{{{{output:{tail}"""\n'
-    else:
-        parts = f'  """\n{start}{body}\n"""\n'
-    return f"semantic {name}({signature}) -> ({result}) {{\n{parts}}}\n"
+__all__ = ["HOSTS", "programs"]
 
 
 @st.composite
@@ -158,13 +26,13 @@ def expressions(draw: st.DrawFn, scope: Scope, type: str, depth: int) -> str:
         return draw(expressions(scope, t, d))
 
     if depth <= 0:
-        return draw(_leaf(scope, type))
+        return draw(leaf(scope, type))
     if type in ("text", "list[text]") and draw(st.integers(0, 9)) >= 6:
         return draw(_control(scope, type, depth))
     match type:
         case "text":
-            kind = draw(st.integers(0, 13))
-            call = draw(_call_giving(scope, "text", depth)) if kind >= 6 else None
+            kind = draw(st.integers(0, 15))
+            call = draw(_call_giving(scope, "text", depth)) if kind >= 8 else None
             if call is not None:
                 return call
             match kind:
@@ -177,12 +45,16 @@ def expressions(draw: st.DrawFn, scope: Scope, type: str, depth: int) -> str:
                 case 5:
                     return f"(try {sub('text')} else {sub('text')})"
                 case 6:
-                    return f'({sub("text")} + "!")'
+                    return f"outcome({sub('text')}).message"
                 case 7:
-                    return f'({sub("list[text]")}[{sub("int", 0)}] ?? "none")'
+                    return f'(outcome({sub("text")}).value ?? "failed")'
                 case 8:
-                    return f"pick({sub('list[text]')})"
+                    return f'({sub("text")} + "!")'
                 case 9:
+                    return f'({sub("list[text]")}[{sub("int", 0)}] ?? "none")'
+                case 10:
+                    return f"pick({sub('list[text]')})"
+                case 11:
                     return f"Card(title = {sub('text')}, score = {sub('int', 0)}).title"
                 case _:
                     return f"upper({sub('text')})"
@@ -229,19 +101,6 @@ def expressions(draw: st.DrawFn, scope: Scope, type: str, depth: int) -> str:
                     return f"[{body} for {name} in {sub('list[text]')}{condition}]"
         case _:
             raise AssertionError(type)
-
-
-@st.composite
-def _leaf(draw: st.DrawFn, scope: Scope, type: str) -> str:
-    match type:
-        case "text":
-            return '"' + draw(st.sampled_from(WORDS)) + '"'
-        case "int":
-            return str(draw(st.integers(0, 3)))
-        case "bool":
-            return draw(st.sampled_from(["true", "false"]))
-        case _:
-            return draw(st.sampled_from(['["a", "b"]', '["one"]', '["none"][1:]', '["x", "x"]', 'split("", "q")']))
 
 
 @st.composite
@@ -318,39 +177,14 @@ def _let(draw: st.DrawFn, scope: Scope, depth: int) -> str:
                 scope.add(f"{value}.score", "int")
             if kind == "Color":
                 scope.add(f'(match {value} {{ red => "r", green => "${{{value}}}", blue => "b" }})', "text")
-        scope.add(f"{name}.chat", "chat")
+        if function.has_chat_after:
+            scope.add(f"{name}.chat", "chat")
         return line
     kind = draw(st.sampled_from(["text", "text", "list[text]", "int", "bool"]))
     value = draw(expressions(scope, kind, depth))
     name = scope.fresh()
     scope.add(name, kind)
     return f"let {name}: {kind} = {value}\n"
-
-
-@st.composite
-def _twins(draw: st.DrawFn, scope: Scope, declared: list[Function]) -> str:
-    """The first and the last function on equal arguments, and an invariant call in a map that may have no elements."""
-    first, last = declared[0], declared[-1]
-    if [kind for _, kind in first.parameters] != [kind for _, kind in last.parameters]:
-        last = first
-    arguments = ", ".join("chat()" if kind == "chat" else draw(_leaf(scope, kind)) for _, kind in first.parameters)
-    lines = ""
-    for function in (first, last):
-        name = scope.fresh("r")
-        lines += f"let {name} = {function.name}({arguments})\n"
-        for output, kind in function.outputs:
-            value = name if len(function.outputs) == 1 else f"{name}.{output}"
-            if kind in ("text", "bool"):
-                scope.add(value, kind)
-    texts = [output for output, kind in first.outputs if kind == "text"]
-    if texts:
-        call = f"{first.name}({arguments})" + ("" if len(first.outputs) == 1 else f".{texts[0]}")
-        name, element = scope.fresh("r"), scope.fresh("x")
-        elements = draw(st.sampled_from(["xs", "xs[5:]", "[a]", '["none"][1:]']))
-        condition = draw(st.sampled_from([call, f'if {element} == "one" {{ {call} }} else {{ "-" }}']))
-        lines += f"let {name} = for {element} in {elements} {{ {condition} }}\n"
-        scope.add(name, "list[text]")
-    return lines
 
 
 @st.composite
@@ -370,7 +204,7 @@ def programs(draw: st.DrawFn) -> str:
     """The source of a whole program with the root `Main(a, b, xs)`."""
     declared = [draw(functions(i)) for i in range(draw(st.integers(1, 3)))]
     if draw(st.booleans()):
-        declared.append(draw(_variant(declared[0])))
+        declared.append(draw(variant(declared[0])))
     texts = [f.text for f in declared]
     called: list[Function] = []
     if draw(st.integers(0, 3)) == 0:
@@ -380,7 +214,11 @@ def programs(draw: st.DrawFn) -> str:
         texts.append(f"program Sub(q: text) -> r: text {{\n{body}return {result}\n}}\n")
         called.append(Function("Sub", [("q", "text")], [("r", "text")], ""))
     scope = Scope(declared, called, {"text": ["a", "b"], "list[text]": ["xs"]})
-    body = draw(_twins(scope, declared)) if draw(st.integers(0, 2)) else ""
+    body = draw(twins(scope, declared)) if draw(st.integers(0, 2)) else ""
+    if draw(st.integers(0, 1)):
+        body += draw(siblings(scope, declared))
+    if draw(st.integers(0, 1)):
+        body += draw(carried_chat(scope, declared))
     body += "".join(draw(st.lists(_let(scope, 3), min_size=3, max_size=6)))
     kinds = draw(st.lists(st.sampled_from(["text", "text", "list[text]", "int", "bool"]), min_size=2, max_size=4))
     results = ", ".join(draw(_result(scope, kind)) + draw(st.sampled_from(OBJECTIVES)) for kind in kinds)

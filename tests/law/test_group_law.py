@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
-from observing import Observation, apply, compile_source, observe, target
+from observing import KV_SLOTS, Observation, apply, compile_source, observe, simulated_engines, target
 from random_programs import programs
 from semlang.backend.engine_group import EngineGroup
 from semlang.backend.reference import reference_engine
@@ -18,16 +19,13 @@ from semlang.passes.cost_model import REFERENCE
 from semlang.passes.manager import parse_pipeline, run_pipeline
 from semlang.passes.pipelines import pipeline
 
-EXAMPLES = int(os.environ.get("SEMC_LAW_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("SEMC_LAW_EXAMPLES", "25"))
 LAW = settings(max_examples=EXAMPLES, deadline=None, derandomize="SEMC_LAW_EXAMPLES" not in os.environ,
                suppress_health_check=list(HealthCheck), print_blob=True)
 
 
-def observe_group(module: Module, count: int, *, prefix_cache: bool, fails_after: int | None = None) -> Observation:
-    """What a run on a fresh group of engines shows, of which the first may fail; nothing may be left on any engine."""
-    engines = [reference_engine(name=f"reference {number}", prefix_cache=prefix_cache) for number in range(count)]
-    if fails_after is not None:
-        _fail_after(engines[0], fails_after)
+def observe_group(module: Module, engines: Sequence[StepEngine], *, prefix_cache: bool) -> Observation:
+    """What a run on a group of fresh engines shows; nothing may be left on any engine."""
     group = EngineGroup(engines, costs=REFERENCE, prefix_cache=prefix_cache)
     seen = observe(module, lambda: cast(StepEngine, group))
     assert group.live_contexts == 0
@@ -36,6 +34,12 @@ def observe_group(module: Module, count: int, *, prefix_cache: bool, fails_after
         if member.alive:
             assert isinstance(member.engine, StepEngine) and member.engine._tree.live_tokens == 0
     return seen
+
+
+def fresh(count: int, *, prefix_cache: bool, early: bool = False) -> list[StepEngine]:
+    """So many reference engines."""
+    return [reference_engine(name=f"reference {number}", prefix_cache=prefix_cache, speculative_fills=early,
+                             kv_slots=KV_SLOTS) for number in range(count)]
 
 
 def _fail_after(engine: StepEngine, steps: int) -> None:
@@ -60,14 +64,18 @@ def placed(module: Module, count: int) -> Module:
 
 @pytest.mark.parametrize("count", [2, 3])
 @LAW
-@given(source=programs(), level=st.sampled_from([0, 2]), prefix_cache=st.booleans())
-def test_several_engines_agree_with_one(count: int, source: str, level: int, prefix_cache: bool) -> None:
+@given(source=programs(), level=st.sampled_from([0, 2]), prefix_cache=st.booleans(), early=st.booleans())
+def test_several_engines_agree_with_one(count: int, source: str, level: int, prefix_cache: bool, early: bool) -> None:
     note(source)
     module = apply(compile_source(source), pipeline(level))
     plain = observe(module)
-    agree(plain, observe_group(module, count, prefix_cache=prefix_cache))
+    agree(plain, observe_group(module, fresh(count, prefix_cache=prefix_cache), prefix_cache=prefix_cache))
     if level:
-        agree(plain, observe_group(placed(module, count), count, prefix_cache=prefix_cache))
+        module = placed(module, count)
+        engines = fresh(count, prefix_cache=prefix_cache, early=early)
+        agree(plain, observe_group(module, engines, prefix_cache=prefix_cache))
+        simulated = simulated_engines(count, prefix_cache=prefix_cache, early=early)
+        agree(plain, observe_group(module, simulated, prefix_cache=prefix_cache))
 
 
 @LAW
@@ -75,7 +83,9 @@ def test_several_engines_agree_with_one(count: int, source: str, level: int, pre
 def test_a_failing_engine_is_not_noticed(source: str, fails_after: int) -> None:
     note(source)
     module = apply(compile_source(source), pipeline(2))
-    agree(observe(module), observe_group(module, 2, prefix_cache=True, fails_after=fails_after))
+    engines = fresh(2, prefix_cache=True)
+    _fail_after(engines[0], fails_after)
+    agree(observe(module), observe_group(module, engines, prefix_cache=True))
 
 
 def agree(plain: Observation, seen: Observation) -> None:
