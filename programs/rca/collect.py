@@ -1,0 +1,169 @@
+"""Host functions of the collection stage: reading alerts, asking connectors, choosing handlers, masking evidence."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from .connectors.configuration import ConfigurationError, connector_of
+from .connectors.interface import iso
+from .deduplicate import deduplicate
+from .incident import AlertError, Json, read_alert
+from .masking import SECRET_KINDS, kind_of, mask_texts
+from .outcomes import Answer, Outcome, cut, failed, too_late
+
+FOLDER = Path(__file__).parent
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,252}")
+"""What may become part of a query; other names are left out, since anybody may have written them."""
+
+POD = re.compile(r"(?P<workload>.+?)-[a-z0-9]{6,10}-[a-z0-9]{5}")
+BEFORE, AFTER = timedelta(minutes=30), timedelta(minutes=10)
+"""The span around the begin of an incident about which is asked."""
+
+PLAIN_FIELDS = frozenset({"id", "fingerprint", "time", "outcome", "severity", "status"})
+"""Fields that are never masked, since others find things by them."""
+
+GRACE = 1.0
+"""Seconds after its deadline until a connector is given up."""
+
+
+def read_reports(alert: str) -> list[dict[str, Any]]:
+    """The incidents in an alert, duplicates joined, those that go on first. Raises AlertError."""
+    groups = sorted(deduplicate(read_alert(alert)), key=lambda group: group.resolved)
+    if not groups:
+        raise AlertError("the alert names no incident")
+    return [asdict(group) for group in groups]
+
+
+def place_of(incident: dict[str, Any], sources: str, deadline: float) -> dict[str, Any]:
+    """What queries about an incident ask about, as narrow as its labels allow. Without a time it is now."""
+    labels: dict[str, str] = incident["labels"]
+    moment = datetime.fromisoformat(incident["time"]) if incident["time"] else datetime.now(UTC)
+    pod, service = _name(labels.get("pod")), _name(incident["service"])
+    for value in (labels.get("deployment", ""), service, *re.findall(r"[a-z0-9-]+", incident["description"])):
+        if not pod and POD.fullmatch(value):
+            pod = value
+    workload = POD.fullmatch(service) or (None if service else POD.fullmatch(pod))
+    service = workload["workload"] if workload else service
+    node = _name(labels.get("node"))
+    breadth = "pod" if pod else "workload" if service else "node" if node else "namespace"
+    return {
+        "breadth": breadth, "namespace": _name(labels.get("namespace")) or "default", "pod": pod, "service": service,
+        "node": node, "host": _name(labels.get("host") or labels.get("instance")),
+        "start": iso((moment - BEFORE).timestamp()), "end": iso((moment + AFTER).timestamp()),
+        "sources": sources, "deadline": deadline,
+    }
+
+
+def _name(value: str | None) -> str:
+    return value if value and NAME.fullmatch(value) else ""
+
+
+def ask(sources: str, source: str, query: str, start: str, end: str, deadline: float) -> dict[str, Any]:
+    """Evidence for one query, whatever happens: see `connectors/interface.py`. Its id is given later."""
+    try:
+        connector = connector_of(sources, source)
+    except ConfigurationError as error:
+        answer = failed(str(error))
+    else:
+        answer = within(lambda: connector.query(source, query, start, end, deadline), source, deadline)
+    return {"id": "", "source": source, "query": query, "time": answer.time, "outcome": str(answer.outcome),
+            "table": answer.table, "text": answer.text}
+
+
+def within(work: Any, what: str, deadline: float) -> Answer:
+    """The answer of `work`, or `timeout` a moment after the deadline; its thread is left behind then."""
+    answers: list[Answer] = []
+
+    def run() -> None:
+        try:
+            answers.append(cut(work()))
+        except Exception as error:  # a defect of one connector must not cost the report
+            answers.append(failed(f"{what} failed: {type(error).__name__}: {error}"))
+
+    thread = threading.Thread(target=run, name=f"ask-{what}", daemon=True)
+    thread.start()
+    thread.join(deadline + GRACE)
+    return answers[0] if answers else too_late(what, deadline)
+
+
+def choose(incident: dict[str, Any], rules: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """The handler of the first rule that fits: its kind is one of `exact`, or `pattern` is found in kind or title.
+
+    Gives the handler's name and in words which rule it was; `no handler` if none fits.
+    """
+    kind, title = incident["kind"], incident["title"]
+    for rule in rules:
+        if kind in rule["exact"]:
+            return {"handler": rule["handler"], "rule": f"the alert is called {kind}"}
+        pattern = rule["pattern"]
+        for what, text in (("name", kind), ("title", title)):
+            if pattern and re.search(pattern, text, re.IGNORECASE):
+                return {"handler": rule["handler"], "rule": f"the {what} of the alert fits /{pattern}/"}
+    return {"handler": "no handler", "rule": f"no rule fits an alert called {kind}"}
+
+
+def version_of(handler: str) -> str:
+    """The digest of a handler's file and that of the actions it is made of; "" if there is no such handler."""
+    file = FOLDER / "handlers" / f"{handler.replace(' ', '_')}.sem"
+    if not file.is_file():
+        return ""
+    return f"{file.name} {_digest(file)}, actions.sem {_digest(FOLDER / 'actions.sem')}"
+
+
+def _digest(file: Path) -> str:
+    return sha256(file.read_bytes()).hexdigest()[:12]
+
+
+def assemble(incident: dict[str, Any], steps: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Incident, steps and evidence as they are shown and told to models: numbered, each piece once, values masked.
+
+    `names` says what the placeholders stand for, without those of secrets.
+    """
+    numbers: dict[tuple[str, str], str] = {}
+    evidence: list[dict[str, Any]] = []
+    path = []
+    for step in steps:
+        ids = []
+        for piece in step["evidence"]:
+            key = (piece["source"], piece["query"])
+            if key not in numbers:
+                numbers[key] = f"E{len(numbers) + 1}"
+                evidence.append(piece | {"id": numbers[key]})
+            ids.append(numbers[key])
+        path.append({"action": step["action"], "result": step["result"], "evidence": ids})
+    shown, names = masked({"incident": incident, "steps": path, "evidence": evidence})
+    counts = {str(outcome): sum(e["outcome"] == outcome for e in evidence) for outcome in Outcome}
+    missing = [f"{e['id']} {e['source']}: {e['outcome']}, {e['query']}" + (f" ({e['text']})" if e["text"] else "")
+               for e in shown["evidence"] if e["outcome"] != Outcome.OK]
+    return {**shown, "outcomes": counts, "missing": missing, "names": names}
+
+
+def masked(value: Json) -> tuple[Json, dict[str, str]]:
+    """`value` with texts masked, but not `PLAIN_FIELDS`, and what the placeholders of no secrets stand for."""
+    texts = _texts(value)
+    replaced, names = mask_texts(texts)
+    shown = dict(zip(texts, replaced, strict=True))
+    return _replace(value, shown), {n: v for n, v in names.items() if kind_of(n) not in SECRET_KINDS}
+
+
+def _texts(value: Json) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        return [text for key, inner in value.items() if key not in PLAIN_FIELDS for text in _texts(inner)]
+    return [text for inner in value for text in _texts(inner)] if isinstance(value, list) else []
+
+
+def _replace(value: Json, shown: dict[str, str]) -> Json:
+    if isinstance(value, str):
+        return shown[value]
+    if isinstance(value, dict):
+        return {key: inner if key in PLAIN_FIELDS else _replace(inner, shown) for key, inner in value.items()}
+    return [_replace(inner, shown) for inner in value] if isinstance(value, list) else value

@@ -1,0 +1,84 @@
+"""Enumerable answers in texts of evidence: what logs point at, which pod is worst off, where it runs."""
+
+from __future__ import annotations
+
+import re
+
+SIGNS: dict[str, re.Pattern[str]] = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in {
+    "certificate": r"certificate (?:has |is |was )?(?:expired|not yet valid)|certificate_expired|x509: certificate"
+                   r"|CERTIFICATE_VERIFY_FAILED|SSLHandshake|certificate verify failed|NotAfter",
+    "ports": r"cannot assign requested address|EADDRNOTAVAIL|ephemeral ports?\b|port exhaustion|WSAENOBUFS|10048\b"
+             r"|only one usage of each socket address",
+    "pool": r"connection pool (?:is )?(?:exhausted|full|timeout)|pool exhausted|too many (?:clients|connections)"
+            r"|remaining connection slots|QueuePool limit|timed? ?out (?:waiting|acquiring).{0,40}connection"
+            r"|unable to acquire.{0,30}connection",
+    "name_resolution": r"no such host|name resolution|failed to resolve|NameResolutionError|NXDOMAIN|SERVFAIL"
+                       r"|getaddrinfo|could not resolve|EAI_AGAIN|name or service not known",
+    "disk": r"no space left on device|ENOSPC|disk (?:is )?full|disk quota exceeded|could not extend file",
+    "memory": r"out ?of ?memory|OutOfMemoryError|cannot allocate memory|oom-?kill|heap (?:space|limit)|MemoryError",
+    "lock": r"deadlock|lock wait timeout|waiting for (?:a )?lock|lock timeout|could not obtain lock",
+    "configuration": r"environment variable \S{1,80} is (?:undefined|not set|missing|required)|missing (?:required )?"
+                     r"(?:env|config|setting|key|variable|option)|KeyError: '[A-Z_]+'|config(?:uration)? (?:file )?"
+                     r"(?:\S{1,80} )?(?:not found|is missing|invalid)|is not set\b"
+                     r"|unknown configuration|invalid configuration",
+    "syntax": r"syntax error|SyntaxError|unexpected token|parse error near",
+    "permission": r"permission denied|access denied|EACCES|forbidden|401 unauthorized|authentication failed",
+    "slow_dependency": r"(?:context )?deadline exceeded|upstream (?:request )?timed? ?out|read timed out"
+                       r"|timed out after|SocketTimeout|slow query"
+                       r"|(?:call|query|request) (?:\w+ ){0,4}(?:completed|took|finished) (?:in )?(?:[3-9]|\d{2,})(?:\.\d+)? ?s(?:ec)?|took \d{4,} ?ms",
+    "refused": r"connection refused|ECONNREFUSED|connect: refused|connection reset by peer",
+    "exception": r"Traceback \(most recent|panic:|NullPointerException|Unhandled exception|segmentation fault"
+                 r"|\b\w+(?:Error|Exception): |undefined is not a function|nil pointer",
+}.items()}
+"""What lines say about each sign, the most telling sign first."""
+
+BAD_STATES = ("OOMKilled", "CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull", "CreateContainerConfigError",
+              "Error", "Pending", "Terminating", "Unknown", "Completed", "Running")
+"""States that `kubectl get pods` shows, the worst first."""
+
+
+def sign_of(content: str) -> str:
+    """The sign that most lines show, the more telling of several with as many; `nothing` if no line shows one.
+
+    A general sign, an exception or a refused connection, counts only where no other is shown.
+    """
+    counts = dict.fromkeys(SIGNS, 0)
+    for line in content.split("\n"):
+        for name, pattern in SIGNS.items():
+            if pattern.search(line[:2_000]):
+                counts[name] += 1
+                break
+    specific = {name: n for name, n in counts.items() if n and name not in ("exception", "refused")}
+    found = specific or {name: n for name, n in counts.items() if n}
+    order = list(SIGNS)
+    return min(found, key=lambda name: (-found[name], order.index(name))) if found else "nothing"
+
+
+def worst_pod(listing: str, service: str) -> str:
+    """The pod of `service` (of all, if it is "") that is worst off in what `kubectl get pods` printed; "" for none."""
+    head, *rows = listing.strip("\n").split("\n")
+    columns = head.split()
+    if "NAME" not in columns or "STATUS" not in columns:
+        return ""
+    name, status = columns.index("NAME"), columns.index("STATUS")
+    found: list[tuple[int, bool, int, int, str]] = []
+    for row in rows:
+        cells = row.split()
+        if len(cells) > max(name, status) and (not service or cells[name].startswith(service)):
+            state = cells[status].removeprefix("Init:")
+            rank = BAD_STATES.index(state) if state in BAD_STATES else BAD_STATES.index("Error")
+            ready = cells[columns.index("READY")] if "READY" in columns else "1/1"
+            unready = len(set(ready.split("/"))) > 1
+            found.append((rank, not unready, -_restarts(cells, columns), len(found), cells[name]))
+    return min(found)[-1] if found else ""
+
+
+def _restarts(cells: list[str], columns: list[str]) -> int:
+    place = columns.index("RESTARTS") if "RESTARTS" in columns else -1
+    return int(cells[place]) if 0 <= place < len(cells) and cells[place].isdigit() else 0
+
+
+def node_of(description: str) -> str:
+    """The node in what `kubectl describe pod` printed; "" for none."""
+    found = re.search(r"^Node:\s+([\w.-]+)", description, re.MULTILINE)
+    return found[1] if found and found[1] != "none" else ""
