@@ -75,39 +75,56 @@ _READ_BACK: set[int] = set()
 
 def apply(module: Module, passes: Sequence[Pass]) -> Module:
     """A copy of `module` after `passes`, verified after each, whose text parses back to the same text."""
-    return _applied(module, passes)[0]
-
-
-def _applied(module: Module, passes: Sequence[Pass]) -> tuple[Module, str]:
     copy = clone_module(module)
-    text = print_module(copy, locations=True)
     for one in passes:
-        run_pipeline(copy, [one], target())
-        text = print_module(copy, locations=True)
-        if hash((one.name, text)) not in _READ_BACK:
-            verify(copy, one.gives)
-            again = print_module(parse_module(SourceFile("copy.sir", text)), locations=True)
-            assert again == text, f"the text after {one.name} does not parse back to itself"
-            _READ_BACK.add(hash((one.name, text)))
-    return copy, text
+        _step(copy, one)
+    return copy
+
+
+def _step(module: Module, one: Pass) -> str:
+    """Run one pass in place; the text after it."""
+    run_pipeline(module, [one], target())
+    text = print_module(module, locations=True)
+    if hash((one.name, text)) not in _READ_BACK:
+        verify(module, one.gives)
+        again = print_module(parse_module(SourceFile("copy.sir", text)), locations=True)
+        assert again == text, f"the text after {one.name} does not parse back to itself"
+        _READ_BACK.add(hash((one.name, text)))
+    return text
 
 
 class Program:
-    """A program, and what was seen of its forms after passes: what equals an earlier one, word for word, runs once."""
+    """A program, its forms after passes, and what was seen of them: what equals an earlier one runs once."""
 
     def __init__(self, source: str) -> None:
-        self.module = compile_source(source)
-        verify(self.module, None)
+        module = compile_source(source)
+        verify(module, None)
+        self._forms: dict[tuple[Pass, ...], tuple[Module, str]] = {(): (module, "")}
         self._seen: dict[str, Observation] = {}
         self.plain = self.after(pipeline(0))
         """What is seen at -O0."""
 
     def after(self, passes: Sequence[Pass]) -> Observation:
         """What is seen after `passes`."""
-        module, text = _applied(self.module, passes)
+        module, text = self._form(tuple(passes))
         if text not in self._seen:
             self._seen[text] = observe(module)
         return self._seen[text]
+
+    def at_once(self, passes: Sequence[Pass]) -> None:
+        """Passes that run in one pipeline, where they share what they found out, do what they do one by one."""
+        module = clone_module(self._forms[()][0])
+        run_pipeline(module, passes, target())
+        assert print_module(module, locations=True) == self._form(tuple(passes))[1]
+
+    def _form(self, passes: tuple[Pass, ...]) -> tuple[Module, str]:
+        known = next(count for count in range(len(passes), -1, -1) if passes[:count] in self._forms)
+        module, text = self._forms[passes[:known]]
+        for count in range(known, len(passes)):
+            module = clone_module(module)
+            text = _step(module, passes[count])
+            self._forms[passes[: count + 1]] = module, text
+        return module, text
 
 
 def plain_engine() -> StepEngine:

@@ -48,9 +48,10 @@ host note(x: text) -> text from "law_hosts:note"
 host fail_note(x: text) -> text from "law_hosts:fail_note"
 """
 
-HEADS = ["You are an expert.\n", "You are an expert.\nBe brief.\n", "Answer: ", "# Task\n", "", "Zażółć 日本 ",
-         "You read notes that people write in a hurry. Say what they mean in one short line.\n",
-         "You read notes that people write in a hurry. Say what they mean in one short word.\n"]
+LONG = "You read notes that people write in a hurry. Say what they mean in one short "
+HEADS = [["You are an expert.\n", "You are an expert.\nBe brief.\n", "You are a"], [LONG + "line.\n", LONG + "word: "],
+         ["Answer: ", "# Task\n", "", "Zażółć 日本 "], ["", "Answer: ", LONG, LONG + "line.\nAnswer: "]]
+"""What prompts of one program begin with."""
 WORDS = ["alpha", "beta gamma", "", " lead", "naïve é", "a\\nb", "</s>", "{x}"]
 
 
@@ -101,16 +102,18 @@ OUTPUT_TYPES = ["text", "text", "text", "Color", "int(0..10)", "bool", "Card"]
 
 
 @st.composite
-def functions(draw: st.DrawFn, index: int) -> Function:
-    """A semantic function with one or two outputs."""
+def functions(draw: st.DrawFn, index: int, heads: list[str], *, chats: bool = False) -> Function:
+    """A semantic function with one or two outputs; with `chats` one that goes on with a chat and gives a text."""
     name = f"F{index}"
     kinds = ["text", "text", "list[text]", "int", "bool"]
     parameters = [(f"p{i}", draw(st.sampled_from(kinds))) for i in range(draw(st.integers(0, 2)))]
-    chat = draw(st.integers(0, 3)) == 0
+    chat = chats or draw(st.integers(0, 5)) == 0
     outputs = [(f"o{i}", draw(st.sampled_from(OUTPUT_TYPES))) for i in range(draw(st.integers(1, 2)))]
-    if draw(st.integers(0, 5)) == 0:
+    if chats:
+        outputs[0] = outputs[0][0], "text"
+    elif draw(st.integers(0, 5)) == 0:
         outputs[-1] = outputs[-1][0], SAMPLES
-    body = draw(st.sampled_from(HEADS))
+    body = draw(st.sampled_from(heads))
     for parameter, kind in parameters:
         match draw(st.integers(0, 3)) if kind in ("list[text]", "bool") else 0:
             case 1 | 2 if kind == "list[text]":

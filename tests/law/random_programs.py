@@ -9,7 +9,7 @@ and repeated calls, and of what passes look for (program_shapes.py). Its outputs
 from __future__ import annotations
 
 from hypothesis import strategies as st
-from program_parts import HEADER, HOSTS, Function, Scope, functions, leaf, variant
+from program_parts import HEADER, HEADS, HOSTS, Function, Scope, functions, leaf, variant
 from program_shapes import carried_chat, siblings, twins
 
 __all__ = ["HOSTS", "programs"]
@@ -196,15 +196,28 @@ def _result(draw: st.DrawFn, scope: Scope, type: str) -> str:
     return draw(expressions(scope, type, 2))
 
 
-OBJECTIVES = ["", "", " @ latency", " @ latency", " @ throughput", " @ ttft", " @ deadline(2s)", " @ deadline(100ms)"]
+@st.composite
+def _everything(draw: st.DrawFn, scope: Scope) -> str:
+    """Most of what calls gave: without it most calls are dead."""
+    texts = [name for name in scope.variables["text"] if name[0] == "r"]
+    texts += [f"join({name})" for name in scope.variables["list[text]"] if name[0] == "r"]
+    kept = [f'(try {text} else "")' for text in texts if draw(st.integers(0, 3))]
+    return " + ".join(kept or ["a"])
+
+
+OBJECTIVES = ["", "", " @ latency", " @ throughput", " @ throughput", " @ ttft", " @ deadline(2s)",
+              " @ deadline(100ms)"]
 
 
 @st.composite
 def programs(draw: st.DrawFn) -> str:
     """The source of a whole program with the root `Main(a, b, xs)`."""
-    declared = [draw(functions(i)) for i in range(draw(st.integers(1, 3)))]
+    heads = draw(st.sampled_from(HEADS))
+    declared = [draw(functions(i, heads)) for i in range(draw(st.integers(1, 3)))]
     if draw(st.booleans()):
         declared.append(draw(variant(declared[0])))
+    if draw(st.integers(0, 2)) == 0:
+        declared.append(draw(functions(len(declared), heads, chats=True)))
     texts = [f.text for f in declared]
     called: list[Function] = []
     if draw(st.integers(0, 3)) == 0:
@@ -221,7 +234,11 @@ def programs(draw: st.DrawFn) -> str:
         body += draw(carried_chat(scope, declared))
     body += "".join(draw(st.lists(_let(scope, 3), min_size=3, max_size=6)))
     kinds = draw(st.lists(st.sampled_from(["text", "text", "list[text]", "int", "bool"]), min_size=2, max_size=4))
-    results = ", ".join(draw(_result(scope, kind)) + draw(st.sampled_from(OBJECTIVES)) for kind in kinds)
+    values = [draw(_result(scope, kind)) for kind in kinds]
+    if draw(st.integers(0, 5)):
+        kinds.append("text")
+        values.append(draw(_everything(scope)))
+    results = ", ".join(value + draw(st.sampled_from(OBJECTIVES)) for value in values)
     signature = ", ".join(f"y{i}: {kind}" for i, kind in enumerate(kinds))
     root = f"program Main(a: text, b: text, xs: list[text]) -> ({signature}) {{\n{body}return {results}\n}}\n"
     return HEADER + "\n".join(texts) + root

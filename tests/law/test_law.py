@@ -19,7 +19,7 @@ from semlang.passes.manager import Pass, parse_pipeline, pass_text
 from semlang.passes.pipelines import pipeline
 
 NIGHTLY = "SEMC_LAW_EXAMPLES" in os.environ
-EXAMPLES = int(os.environ.get("SEMC_LAW_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("SEMC_LAW_EXAMPLES", "30"))
 # Shrinking a whole program takes minutes: only the nightly run, which also draws new programs each time, does it.
 LAW = settings(max_examples=EXAMPLES, deadline=None, derandomize=not NIGHTLY, suppress_health_check=list(HealthCheck),
                print_blob=True, phases=[Phase.reuse, Phase.generate, *([Phase.shrink] if NIGHTLY else [])])
@@ -68,6 +68,7 @@ def test_levels_agree(source: str) -> None:
     program = Program(source)
     for level in (1, 2):
         agree(program, pipeline(level))
+        program.at_once(pipeline(level))
 
 
 @LAW
@@ -93,6 +94,7 @@ def test_any_order_agrees(source: str, order: list[str], first: list[str], secon
     program = Program(source)
     for late in (first, second):
         agree(program, lowered(*order, late=late))
+        program.at_once(lowered(*order, late=late))
 
 
 def engine(**options: Any) -> Callable[[], StepEngine]:
