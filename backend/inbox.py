@@ -14,6 +14,8 @@ from ..ir.core import Op
 
 ANSWER_SECONDS = 0.05
 """How long an engine waits until a finished call has been answered."""
+LONGEST_WAIT = 1e6
+"""Seconds; the clocks of some platforms have no room for more."""
 
 
 class Source(Protocol):
@@ -75,7 +77,7 @@ class Inbox:
     def take(self, deadline: float | None) -> list[Report]:
         """Everything that is there or due; waits for the first, no longer than until `deadline`."""
         times = [t for t in (deadline, self._timers[0][0] if self._timers else None) if t is not None]
-        wait = max(0.0, min(times) - time.perf_counter()) if times else None
+        wait = min(max(0.0, min(times) - time.perf_counter()), LONGEST_WAIT) if times else None
         reports: list[Report] = []
         try:
             reports.append(self._queue.get(timeout=wait) if wait is None or wait > 0 else self._queue.get_nowait())

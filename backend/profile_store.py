@@ -108,6 +108,9 @@ def save_profile(profile: Profile, path: Path | None = None) -> Path | None:
             return None
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / profile.key.file_name
+    if path.exists() and not path.is_file():  # a device or a pipe is written to, not put aside
+        path.write_text(profile_text(profile), encoding="utf-8")
+        return path
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     scratch.write_text(profile_text(profile), encoding="utf-8")
     scratch.replace(path)  # a reader sees the old file or the new one, never half of it

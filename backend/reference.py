@@ -8,6 +8,7 @@ position changes the answer, as it would with a real model.
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,12 @@ def reference_runner(tokenizer: Tokenizer, context_length: int) -> ReferenceRunn
 
     They end after letters and digits only, so what follows a prompt that ends in a colon or a newline is not empty.
     """
+    return ReferenceRunner(*_biases(tokenizer), context_length=context_length)
+
+
+@lru_cache(maxsize=8)
+def _biases(tokenizer: Tokenizer) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """`bias`, `ending` and `may_end` of a runner; many engines share one tokenizer."""
     bias = np.zeros(tokenizer.vocabulary_size, dtype=np.float32)
     ending = np.zeros(tokenizer.vocabulary_size, dtype=np.float32)
     may_end = np.zeros(tokenizer.vocabulary_size, dtype=bool)
@@ -120,7 +127,7 @@ def reference_runner(tokenizer: Tokenizer, context_length: int) -> ReferenceRunn
     for token in tokenizer.eos_ids:
         if token < len(bias):
             bias[token], ending[token] = 0.0, 2 * ENDING_BONUS
-    return ReferenceRunner(bias, ending, may_end, context_length=context_length)
+    return bias, ending, may_end
 
 
 def _is_text(data: bytes) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
-import math
+from collections import defaultdict
 from collections.abc import Callable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..ir.diagnostics import InputError
 from . import messages
 from .command import Command
-from .options import ENGINES, USAGE, engine_name
+from .options import ENGINES, MOST_ENGINES, USAGE, engine_name
 
 if TYPE_CHECKING:
     from ..backend.workloads.sides import Side
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 SCALE = "scale"
 DEFAULT_COSTS = {"copilot": "a100-7b", "gpts": "a6000-7b", "mixed": "a6000-7b"}
 """Where the paper had a workload on other devices than an A100 with 13 billion parameters."""
+
+MOST_TIMES, MOST_SECONDS = 1000, 86_400
+LEAST = 0.0001
+MOST = defaultdict(lambda: 1_000_000_000, engines=MOST_ENGINES, cells=64)
+"""The largest number that `--set` takes for a size."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -49,18 +54,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def fraction(text: str) -> float:
-    """A positive, finite number."""
+    """A positive number, at most `MOST_TIMES`."""
     value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is no positive number")
+    if not 0 < value <= MOST_TIMES:
+        raise argparse.ArgumentTypeError(f"{text} is no number above 0 and at most {MOST_TIMES}")
     return value
 
 
 def seconds(text: str) -> float:
-    """A number of seconds, 0 too."""
+    """A number of seconds, 0 too, at most `MOST_SECONDS`."""
     value = float(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
+    if not 0 <= value <= MOST_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds from 0 to {MOST_SECONDS}")
     return value
 
 
@@ -95,6 +100,8 @@ def compare(arguments: argparse.Namespace, make: Callable[..., Workload]) -> Com
     from .bench_sites import BenchEngines, run_side
 
     kind, _, count = arguments.engine.partition(":")
+    if arguments.costs is not None and kind != "simulate":
+        raise InputError.of(USAGE, f"--costs is for simulated engines; those of {kind} are measured")
     site = BenchEngines(kind, arguments.model, arguments.device,
                         arguments.costs or DEFAULT_COSTS.get(arguments.name, "a100-13b"), 1)
     tokenizer, settings = site.tokenizer(), read_settings(make, arguments.settings)
@@ -137,8 +144,11 @@ def _value(text: str, value: str, kind: type) -> Any:
         number = kind(value)
     except (KeyError, ValueError):
         raise InputError.of(USAGE, f"`--set {text}`: `{value}` is no {kind.__name__}") from None
-    if not 0 < number < math.inf:
+    most = MOST[text.partition("=")[0]]
+    if not number > 0:
         raise InputError.of(USAGE, f"`--set {text}`: the number must be above 0")
+    if not LEAST <= number <= most:
+        raise InputError.of(USAGE, f"`--set {text}`: the number must be from {LEAST} to {most}")
     return number
 
 

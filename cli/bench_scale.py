@@ -38,6 +38,10 @@ def execute_scale(arguments: argparse.Namespace, settings: dict[str, Any]) -> in
     """Simulate and print."""
     if not arguments.engine.startswith("simulate"):
         raise InputError.of(USAGE, "`semc bench scale` runs on simulated engines only")
+    for name, default in (("scale", 1.0), ("width", 1.0), ("model", None)):
+        if getattr(arguments, name) != default:
+            raise InputError.of(USAGE, f"--{name} is not for `semc bench scale`", fix="--set calls=… --set engines=…")
+    device(arguments.costs or "a100-13b")  # whether there are such costs
     defaults = simulate_scale.__kwdefaults__ or {}
     sizes = {**defaults, **settings}
     count = arguments.engine.partition(":")[2]

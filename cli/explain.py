@@ -8,7 +8,7 @@ import time
 
 from . import messages
 from .command import Command
-from .options import add_level, add_models, add_program, write_output
+from .options import add_level, add_models, add_program, check_writable, write_output
 from .run import add_arguments, add_run_options
 
 
@@ -36,6 +36,7 @@ def execute(arguments: argparse.Namespace) -> int:
     began = time.perf_counter()
     unit = load_unit(arguments.file, arguments.program)
     messages.show(unit.diagnostics)
+    check_writable(arguments.output)
     explanation, result = explain_program(unit, arguments, began, run=arguments.analyze)
     messages.progress("")
     if arguments.json:

@@ -32,7 +32,8 @@ def explain_program(unit: CompiledUnit, arguments: argparse.Namespace, began: fl
     Without `run`, arguments may be missing, no weights are loaded and no host module is imported.
     """
     from .engines import EnginePool
-    from .run import check_writable, note_embedded
+    from .options import check_writable
+    from .run import note_embedded
 
     program = unit.module.find("sem.program", unit.root)
     assert program is not None

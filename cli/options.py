@@ -68,6 +68,21 @@ def read_source(path: str) -> SourceFile:
     return source
 
 
+def check_writable(path: str | None) -> None:
+    """InputError unless a file can be written at `path`: better now than after a long run. Leaves no file behind."""
+    if path is None or path == "-":
+        return
+    try:
+        try:
+            Path(path).open("x").close()
+        except FileExistsError:
+            Path(path).open("a").close()
+        else:
+            Path(path).unlink()
+    except OSError as error:
+        raise InputError.of(UNWRITABLE, f"cannot write {path}: {error.strerror}") from None
+
+
 def write_output(path: str | None, text: str) -> None:
     """Write text to a file, or to stdout without one."""
     if path is None or path == "-":

@@ -13,7 +13,7 @@ from ..ir.diagnostics import InputError
 from . import configuration, messages
 from .command import Command
 from .models import DEFAULT, MODEL, ModelChoice, read_flags
-from .options import ENGINES, UNWRITABLE, USAGE, add_models, engine_name
+from .options import ENGINES, UNWRITABLE, USAGE, add_models, check_writable, engine_name
 
 if TYPE_CHECKING:
     from ..backend.cost_fit import Fit
@@ -36,6 +36,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from .profiles import key_of
 
     choice = chosen(arguments)
+    check_store(arguments.output)
     with EnginePool(prefix_cache=False, trace=True) as pool:
         engine = pool.engines(choice)[DEFAULT]
         assert isinstance(engine, StepEngine)
@@ -53,6 +54,22 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def check_store(output: str | None) -> None:
+    """InputError unless the profile can be stored: better now than after measuring."""
+    from ..backend.profile_store import profiles_directory
+
+    directory = profiles_directory() if output is None else None
+    if directory is None:
+        check_writable(output)
+        return
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError.of(UNWRITABLE, f"cannot write to {directory}: {error.strerror}",
+                            fix="-o FILE.json, or another folder in SEMC_PROFILES") from None
+    check_writable(str(directory / ".profile"))
+
+
 def chosen(arguments: argparse.Namespace) -> ModelChoice:
     """The one model to measure, by the flags, the environment and the configuration."""
     settings = configuration.find("profile", arguments.config)
@@ -64,6 +81,9 @@ def chosen(arguments: argparse.Namespace) -> ModelChoice:
     engine, _, count = (arguments.engine or engine_name(settings.engine or ENGINES[0])).partition(":")
     if count:
         raise InputError.of(USAGE, "`semc profile` measures one engine", fix=f"--engine {engine}")
+    if engine == "simulate":
+        raise InputError.of(USAGE, "there is nothing to measure: what the steps of simulated engines cost is given",
+                            fix="set `costs` in the table [simulate] of the configuration")
     model = flags.get(DEFAULT) or os.environ.get("SEMC_MODEL") or settings.model
     return ModelChoice(engine, arguments.device or settings.device or "cpu", {DEFAULT: model or None})
 

@@ -8,13 +8,12 @@ import math
 import sys
 import time
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..ir.diagnostics import InputError
 from . import messages
 from .command import Command
-from .options import NOT_BUILT, UNWRITABLE, add_level, add_models, add_program, write_output
+from .options import NOT_BUILT, add_level, add_models, add_program, check_writable, write_output
 
 if TYPE_CHECKING:
     from ..backend.results import RunResult
@@ -138,16 +137,6 @@ def note_embedded(choice: ModelChoice) -> None:
     """Say so where outputs are going to be noise."""
     if choice.is_embedded:
         messages.note("the embedded default model writes noise; name a real one with --model DIR|ID")
-
-
-def check_writable(path: str | None) -> None:
-    """InputError unless a file can be written at `path`: better now than after a long run."""
-    if path is None:
-        return
-    try:
-        Path(path).open("a").close()
-    except OSError as error:
-        raise InputError.of(UNWRITABLE, f"cannot write {path}: {error.strerror}") from None
 
 
 COMMAND = Command("run", "Compile a program and run it.", configure, execute)

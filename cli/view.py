@@ -7,8 +7,8 @@ import time
 
 from . import messages
 from .command import Command
-from .options import add_level, add_models, add_program, write_output
-from .run import add_arguments, add_run_options, check_writable
+from .options import add_level, add_models, add_program, check_writable, write_output
+from .run import add_arguments, add_run_options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +33,7 @@ def execute(arguments: argparse.Namespace) -> int:
     began = time.perf_counter()
     unit = load_unit(arguments.file, arguments.program)
     messages.show(unit.diagnostics)
-    if arguments.output != "-":
-        check_writable(arguments.output)
+    check_writable(arguments.output)
     explanation, result = explain_program(unit, arguments, began, run=not arguments.no_run, keep_ir=True)
     messages.progress("")
     from ..report.html_page import html_page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import random
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -122,19 +123,37 @@ def trace(path: Path, *, speed: float = 1.0, most: int | None = None) -> Iterato
     Formats: Azure's CSV (`TIMESTAMP,ContextTokens,GeneratedTokens`), and JSON lines as Mooncake has them
     (`timestamp` in milliseconds, `input_length`, `output_length`, `hash_ids` of blocks of 512 tokens that begin alike).
     """
+    number, line, last = -1, 0, 0.0
+
+    def numbered(file: Iterator[str]) -> Iterator[str]:
+        nonlocal line
+        for text in file:
+            line += 1
+            yield text
+
     try:
-        with path.open(encoding="utf-8", newline="") as lines:
-            first = lines.readline()
-            lines.seek(0)
+        with path.open(encoding="utf-8", newline="") as file:
+            first = file.readline()
+            file.seek(0)
             read = _mooncake if first.lstrip().startswith("{") else _azure
-            for number, (seconds, segments, tokens) in enumerate(read(lines)):
+            for number, (seconds, segments, tokens) in enumerate(read(numbered(file))):
                 if number == most:
                     return
+                if not last <= seconds < math.inf:
+                    raise ValueError("the request arrives before the one above it")
+                last = seconds
                 own = COMMON + 2 * number
                 call = CallShape((*segments[:-1], (own, segments[-1][1])), own + 1, max(1, tokens), (), URGENT)
                 yield ApplicationShape(seconds / speed, (call,), "request")
-    except (OSError, UnicodeDecodeError, KeyError, ValueError, TypeError) as error:
-        raise TraceError(f"{path} is no trace of Azure's or Mooncake's format: {error!r}") from None
+    except OSError as error:
+        raise TraceError(f"cannot read {path}: {error.strerror}") from None
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
+        reason = str(error)
+        if isinstance(error, KeyError | TypeError):
+            reason = f"{error} is missing" if isinstance(error, KeyError) else "a value is missing or of the wrong type"
+        raise TraceError(f"{path} is no trace of Azure's or Mooncake's format: line {max(1, line)}: {reason}") from None
+    if number < 0:
+        raise TraceError(f"{path} holds no requests")
 
 
 Row = tuple[float, list[tuple[int, int]], int]
@@ -151,6 +170,8 @@ def _azure(lines: Iterator[str]) -> Iterator[Row]:
 def _mooncake(lines: Iterator[str]) -> Iterator[Row]:
     blocks: dict[int, int] = {}
     for line in lines:
+        if not line.strip():
+            continue
         row = json.loads(line)
         length, segments = max(1, int(row["input_length"])), []
         for block in row["hash_ids"]:

@@ -94,10 +94,46 @@ def test_sizes_can_be_set(capsys: pytest.CaptureFixture[str]) -> None:
     (["chain", "--costs", "a100"], "there are no costs `a100`"),
     (["chain", "--trace", "x.csv"], "--trace is for `semc bench scale`"),
     (["scale", "--engine", "reference"], "runs on simulated engines only"),
-    (["scale", "--trace", "missing.csv"], "missing.csv is no trace"),
+    (["scale", "--trace", "missing.csv"], "cannot read missing.csv: No such file or directory"),
+    (["scale", "--scale", "2"], "--scale is not for `semc bench scale`"),
+    (["scale", "--set", "engines=1000000"], "must be from 0.0001 to 10000"),
+    (["scale", "--set", "calls=1000000000000"], "must be from 0.0001 to 1000000000"),
+    (["scale", "--set", "rate=1e-300"], "must be from 0.0001"),
+    (["scale", "--set", "rate=nan"], "the number must be above 0"),
+    (["scale", "--set", "cells=2", "--costs", "a100"], "there are no costs `a100`"),
+    (["chain", "--scale", "1e300"], "at most 1000"),
+    (["chain", "--scale", "nan"], "no number above 0"),
+    (["chain", "--round-trip", "inf"], "no number of seconds"),
+    (["chain", "--costs", "a100-13b", "--engine", "reference"], "--costs is for simulated engines"),
 ])
 def test_wrong_arguments(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.97,480,10\n"
+MOONCAKE = '{"timestamp": 1, "input_length": 600, "output_length": 3, "hash_ids": [1, 2]}\n'
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("", "x.trace holds no requests"),
+    (AZURE.splitlines()[0], "x.trace holds no requests"),
+    ("anything", "x.trace holds no requests"),
+    (AZURE + "2023-11-16 18:17:01.97,1,1\n", "line 3: the request arrives before the one above it"),
+    (AZURE + "noon,1,1\n", "line 3: Invalid isoformat string: 'noon'"),
+    (AZURE + "2023-11-16 18:17:05.97,1\n", "line 3: a value is missing or of the wrong type"),
+    (AZURE.replace("480", "4800000"), "a call needs KV for 4800011 tokens, the engine has 56152"),
+    ("a,b\n1,2\n", "line 2: 'TIMESTAMP' is missing"),
+    (MOONCAKE + "\n" + '{"timestamp": 2}\n', "line 3: 'input_length' is missing"),
+    (MOONCAKE + "{\n", "line 2: Expecting property name"),
+    (MOONCAKE + "[1]\n", "line 2: a value is missing or of the wrong type"),
+    (MOONCAKE.replace('": 1', '": NaN'), "line 1: cannot convert float NaN to integer"),
+])
+def test_wrong_traces(text: str, message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+                      monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x.trace").write_text(text)
+    assert main(["bench", "scale", "--engine", "simulate:2", "--trace", "x.trace"]) == 2
     assert message in capsys.readouterr().err
 
 

@@ -1,14 +1,17 @@
 """`semc profile`: what it prints, where it stores, and that other commands use what is stored."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+from semlang.backend import profiling
 from semlang.backend.cost_fit import PARAMETERS
-from semlang.backend.profile_store import find_profile
+from semlang.backend.profile_store import Profile, ProfileKey, find_profile, save_profile
 from semlang.cli import profiles
 from semlang.cli.main import main
 from semlang.cli.profile import UNITS
+from semlang.passes.cost_model import CostModel
 
 SOURCE = '''
 semantic Greet(name: text) -> greeting: text {
@@ -79,4 +82,32 @@ def test_wrong_flags(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profile", "--engine", "reference", "--model", "small=x"]) == 2
     assert "measures one model" in capsys.readouterr().err
     assert main(["profile", "--engine", "reference", "-o", "missing/folder/x.json"]) == 2
-    assert "cannot write the profile" in capsys.readouterr().err
+    assert "cannot write missing" in capsys.readouterr().err
+
+
+def test_where_nothing_can_be_stored_nothing_is_measured(capsys: pytest.CaptureFixture[str], store: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(*_: object) -> None:
+        raise AssertionError("measured first")
+
+    monkeypatch.setattr(profiling, "profile_engine", measure)
+    for arguments in (["-o", str(store.parent)], ["-o", "/nonexistent/profile.json"], []):
+        monkeypatch.setenv("SEMC_PROFILES", str(store.parent / "main.sem"))
+        assert main(["profile", "--engine", "reference", *arguments]) == 2
+        assert "error[E1104]: cannot write" in capsys.readouterr().err
+    assert main(["profile", "--engine", "simulate"]) == 2
+    assert "there is nothing to measure" in capsys.readouterr().err
+    assert [path.name for path in store.parent.iterdir()] == ["main.sem"]
+
+
+def test_a_device_is_written_to_and_stays(store: Path) -> None:
+    pipe = store.parent / "pipe"
+    os.mkfifo(pipe)
+    key = ProfileKey("reference", "0" * 16, "cpu")
+    profile = Profile(key, CostModel(), 100, {})
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert save_profile(profile, pipe) == pipe and os.read(reader, 1 << 16).startswith(b'{\n  "version"')
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()

@@ -207,3 +207,22 @@ def test_ir_runs_after_editing(capsys: pytest.CaptureFixture[str]) -> None:
     write("main.sir", Path("main.sir").read_text().replace("@add", "@ad"))
     assert main(["run", "main.sir"]) == 2
     assert "main.sir:" in capsys.readouterr().err
+
+
+def test_a_time_limit_may_be_longer_than_the_clock_reaches(capsys: pytest.CaptureFixture[str]) -> None:
+    write("main.sem", GREETING)
+    assert run_json(capsys, "--timeout", "1e300")["errors"] == {}
+
+
+@pytest.mark.parametrize("command", [["view"], ["explain", "--analyze"]])
+def test_files_are_tried_before_a_run_and_none_is_left(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    write("main.sem", 'host ring() -> int from "bell:ring"\nprogram Main(n: int) -> x: int { return n + ring() }\n')
+    write("bell.py", "def ring():\n    raise AssertionError('the program ran')\n")
+    flags = ["main.sem", "--engine", "reference"]
+    for path in (".", "missing/report", "main.sem/report"):
+        assert main([*command, *flags, "-o", path, "--arg", "n=1"]) == 2
+        assert f"cannot write {path}: " in capsys.readouterr().err
+    for other in (["-o", "new"], ["-o", "new", "--trace", "new.json"], ["-o", "new", "--arg", "n=one"]):
+        assert main([*command, *flags, *other]) == 2
+        assert "the argument `n`" in capsys.readouterr().err
+    assert sorted(os.listdir()) == ["bell.py", "main.sem"]
