@@ -285,3 +285,13 @@ def test_a_cut_has_to_pay(tmp_path: Path) -> None:
         module = compiled(source, parse_pipeline(ALONE.replace("=1", f"={least}")), tmp_path)
         expected = len("".join(tree))
         assert filled(module, prefix_cache=False) == expected, least
+
+
+def test_a_cut_costs_a_context(tmp_path: Path) -> None:
+    """Without `min-tokens` the cost model decides: one token is not worth another context, ten are."""
+    passes = parse_pipeline(ALONE.replace("{min-tokens=1}", ""))
+    for first, second, edges in (("Pick:", "Show:", ["Pick:", "Show:"]), ("Pick:", "Put:", ["Pick:", "Put:"]),
+                                 ("Please pick:", "Please put:", ["Please p", "ick:", "ut:"])):
+        source = semantic("C", "", f"{first}->") + semantic("D", "", f"{second}->") + (
+            "program Main() -> (y: text, z: text) { return C(), D() }")
+        assert filled(compiled(source, passes, tmp_path), prefix_cache=False) == len("".join(edges)), first

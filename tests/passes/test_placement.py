@@ -117,6 +117,13 @@ def _with(call: WaitingCall) -> EngineLoad:
     return load
 
 
+def test_long_calls_are_placed_before_many_short_ones() -> None:
+    """Three engines have a long call each; the short ones go to the fourth until they would end there last."""
+    calls = [alone(number, output=30) for number in range(80)] + [alone(number, output=1000) for number in (81, 82, 83)]
+    by_hand = [3] * 80 + [0, 1, 2]
+    assert place(calls, idle(4)).makespan_s <= evaluate(calls, idle(4), by_hand).makespan_s * (1 + 1e-9)
+
+
 def test_there_must_be_an_engine() -> None:
     with pytest.raises(ValueError, match="without engines"):
         place([alone(0)], [])

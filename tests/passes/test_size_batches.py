@@ -104,6 +104,18 @@ def test_what_comes_before_or_after_needs_no_room() -> None:
     assert found["y"]["batch"] == 40, "all of the map comes before"
 
 
+def test_an_urgent_call_that_has_ended_needs_no_room() -> None:
+    single = '''
+      %s0 = engine.fill(engine.root, %a) : ctx
+      %s, %s1 = engine.generate(%s0) {output = "s", osl = [1, 16]} : text, ctx
+      engine.free(%s0, %s1)'''
+    many = MAP.format(v="y", list="%list", head="engine.root")
+    for waits in (False, True):
+        body = single + constant_list(40) + (many.replace("%yx,", "%yx, %s,") if waits else many)
+        found = groups(program(body, "%ys, %s", "throughput, latency"))
+        assert (found["y"]["batch"] == 40) == ("step_tokens" not in found["y"]) == waits
+
+
 def test_groups_at_the_same_time_divide_the_memory() -> None:
     one = MAP.format(v="y", list="%list", head="engine.root")
     two = one + MAP.format(v="z", list="%list", head="engine.root").replace("[1, 16]", "[1, 17]")

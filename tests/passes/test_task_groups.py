@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from semlang.backend.embedded import embedded_tokenizer
-from semlang.ir.core import Op, Symbol, walk
+from semlang.ir.core import Op, Symbol, Word, walk
 from semlang.ir.parser import parse_module
 from semlang.ir.source import SourceFile
 from semlang.ir.target import ModelTarget, Target
@@ -104,10 +104,12 @@ def test_kinds_of_objectives_are_apart() -> None:
 
 def test_a_group_has_the_strictest_deadline() -> None:
     body = call("c", "%task") + call("d", "%task") + call("z", "%c", "%d") + call("u", "%c", max_tokens="1")
-    groups, declared = grouped(program(body, "%z, %u, %e", "deadline(20), deadline(19)"))
+    groups, declared = grouped(program(body, "%z, %u, %e", "deadline(20), deadline(1)"))
     assert groups["c"] == groups["d"] != groups["z"]
-    objective = str(declared[groups["c"]].attributes["objective"])
-    assert "deadline" in objective and objective != "deadline"
+    objective = declared[groups["c"]].attributes["objective"]
+    assert isinstance(objective, Word) and objective.name == "deadline"
+    (seconds,) = objective.arguments
+    assert isinstance(seconds, float) and seconds < 1, "that of %c, for which %u waits"
 
 
 MAP = "%{r} = flow.for({xs}) |%i_{r}: int, %x_{r}: text| {{\n{body}flow.yield({y})\n}} : list<{t}>\n"
