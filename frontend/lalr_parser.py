@@ -17,6 +17,8 @@ MAX_DEPTH = 200
 """Deepest syntax tree: what walks it by recursion stays within Python's limit."""
 MAX_STACK = 12 * MAX_DEPTH
 """Most values on the stack: a level of the tree needs fewer than 12."""
+GROWS = (0, True, 0)
+"""The first child of a list: the list so far."""
 
 
 class LalrParser:
@@ -119,21 +121,26 @@ class LalrParser:
 
     def _children(self, rule: Rule, bottom: int) -> list[Any]:
         """The values from `bottom` on that the parent keeps."""
+        values = self.values[bottom:] if rule.size else []
         children: list[Any] = []
+        kept = rule.kept
+        if rule.is_list and kept and kept[0] == GROWS and isinstance(values[0], list):
+            # A list that grows by an element is the same list: nothing else holds it, and copies take quadratic time.
+            children, kept = values[0], kept[1:]
         if self.builder is None:
-            for value in self.values[bottom:] if rule.size else ():
+            for value in values[len(rule.kept) - len(kept) :]:
                 if isinstance(value, list):
                     children += value
                 else:
                     children.append(value)
             return children
-        for index, is_list, nones in rule.kept:
+        for index, is_list, nones in kept:
             if nones:
                 children += [None] * nones
             if is_list:
-                children += self.values[bottom + index]
+                children += values[index]
             else:
-                children.append(self.values[bottom + index])
+                children.append(values[index])
         if rule.nones_after:
             children += [None] * rule.nones_after
         return children

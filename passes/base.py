@@ -44,6 +44,8 @@ class Pass(ABC):
     """The levels of modules that it takes."""
     gives: ClassVar[Level | None] = None
     """The level of the module afterwards; None for the level before."""
+    annotates: ClassVar[bool] = False
+    """Whether all that it writes are `engine.group` operations, and attributes that no shared analysis reads."""
 
     @abstractmethod
     def run(self, module: Module, target: Target) -> Report:

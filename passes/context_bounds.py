@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .intervals import ANY, Interval, product
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ContextBounds:
     """Tokens of a prompt, BOS included, and what the lower bound is made of."""
 
@@ -27,9 +27,10 @@ class ContextBounds:
 
     def plus(self, tokens: Interval, kind: str) -> ContextBounds:
         """The prompt after a piece of one of the three kinds."""
-        parts = {"constants": self.constants, "values": self.values, "outputs": self.outputs}
-        parts[kind] += tokens.low
-        return ContextBounds(self.tokens + tokens, **parts)
+        low = tokens.low
+        return ContextBounds(self.tokens + tokens, self.constants + (low if kind == "constants" else 0),
+                             self.values + (low if kind == "values" else 0),
+                             self.outputs + (low if kind == "outputs" else 0))
 
 
 def grown(before: Sequence[ContextBounds], after: Sequence[ContextBounds], turns: int | None) -> list[ContextBounds]:

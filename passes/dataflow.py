@@ -102,20 +102,24 @@ class ForwardAnalysis(ABC, Generic[Fact]):
 
     def _sweep(self, ops: Iterable[Op]) -> None:
         """Visit everything once in textual order: all that there is to do where no loop carries a change back."""
-        visits = self._visits
+        visits, facts, tracked = self._visits, self.facts, self._tracked
         stack: list[tuple[Op | None, Iterator[Op]]] = [(None, iter(ops))]
         while stack:
             owner, inside = stack[-1]
             for op in inside:
                 visits.append(op)
-                if not op.regions:
+                if op.regions:
+                    for value in self._entries(op):
+                        facts[value] = self.entry(value)
                     self._visit(op)
-                    continue
-                for value in self._entries(op):
-                    self.facts[value] = self.entry(value)
-                self._visit(op)
-                stack.append((op, chain.from_iterable([region.ops for region in op.regions])))
-                break
+                    stack.append((op, chain.from_iterable([region.ops for region in op.regions])))
+                    break
+                wanted = False
+                for result in op.results:
+                    known = tracked.get(id(result.type))
+                    wanted = wanted or (self._tracks(result) if known is None else known)
+                if wanted:
+                    self._visit(op)
             else:
                 stack.pop()
                 if owner is not None:
@@ -177,14 +181,9 @@ class ForwardAnalysis(ABC, Generic[Fact]):
             if isinstance(value, Value) and value not in facts and self._tracks(value):
                 return NOTHING
         changed = NOTHING
-        tracked = self._tracked
         for result, fact in zip(results, self.transfer(op), strict=True):
-            if fact is None:
-                continue
-            known = tracked.get(id(result.type))
-            if (self._tracks(result) if known is None else known) and facts.get(result) != fact:
-                if self._update(result, fact):
-                    changed = [*changed, result]
+            if fact is not None and self._tracks(result) and self._update(result, fact):
+                changed = [result] if changed is NOTHING else [*changed, result]
         return changed
 
     def _visit_regions(self, op: Op) -> list[Value]:

@@ -14,14 +14,14 @@ from ..ir.core import Op, Region
 from .cost_model import CostModel
 from .effects import GENERATES, REGION_OPS
 from .expected_lengths import APPENDS, ExpectedLengths
-from .planner import Knowledge, Order
+from .planner import Knowledge
 
 
-def durations(program: Op, order: Order, knowledge: Knowledge, costs: Callable[[Op], CostModel]) -> dict[Op, float]:
-    """Seconds of every fill, append and generate of `program`; `costs`: of the engine that runs one of these."""
-    lengths = ExpectedLengths(order, knowledge)
-    lengths.measure(program)
-    beside = copies(program, knowledge)
+def durations(program: Op, lengths: ExpectedLengths, costs: Callable[[Op], CostModel]) -> dict[Op, float]:
+    """Seconds of every fill, append and generate of `program`, of which `lengths` are measured; `costs`: of the
+    engine that runs one of these.
+    """
+    order, beside = lengths.order, copies(program, lengths.knowledge)
     seconds: dict[Op, float] = {}
     for region in order.regions():
         count = beside[region]

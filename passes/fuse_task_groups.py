@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
 
-from ..ir.core import Literal, Module, Op, Symbol, walk
+from ..ir.core import Literal, Module, Op, Symbol, Value, walk
 from ..ir.definition import Level
 from ..ir.target import Target
 from .base import Pass, Report
 from .effects import GENERATES
+from .plan import known_plans
 from .planner import Knowledge
 from .prompt_facts import PromptFacts
 from .static_knowledge import static_knowledge
-from .task_groups import TaskGroup, task_groups
+from .task_groups import Stages, TaskGroup, task_groups
 
 
 @dataclass(frozen=True)
@@ -75,21 +77,28 @@ class FuseTaskGroups(Pass):
 
     name: ClassVar[str] = "fuse-task-groups"
     levels: ClassVar[frozenset[Level]] = frozenset({Level.ENGINE})
+    annotates: ClassVar[bool] = True
 
     min_prefix: int = 64
     """Tokens that the prompts of calls must have in common for that alone to make them a group."""
 
     def run(self, module: Module, target: Target) -> Report:
         """Group every generate of every program."""
-        knowledge, facts = _Asked(module, target), PromptFacts(module.ops)
+        planned = known_plans(module, target)
+        knowledge = _Asked(module, target) if planned is None else planned.knowledge
+        model_of = _models(module) if planned is None else planned.knowledge.lengths.model
+        plans = {} if planned is None else {plan.program: plan for plan in planned.plans}
         made = calls = together = 0
         for program in module.ops:
             if program.name != "sem.program":
                 continue
             earlier = _take_groups(program)
             generates = [op for op in walk([program]) if op.name in GENERATES]
-            model = {op: facts[op.operands[0]].model for op in generates}
-            groups = task_groups(program, knowledge, model, self.min_prefix)
+            model = {op: model_of(op.operands[0]) for op in generates}
+            plan = plans.get(program)
+            stages = (Stages.of(program, knowledge) if plan is None
+                      else Stages(program, knowledge, plan.order, plan.calls))
+            groups = task_groups(stages, model, self.min_prefix)
             program.regions[0].ops[:0] = [
                 _declare(f"g{made + number}", group, earlier, program) for number, group in enumerate(groups)]
             made += len(groups)
@@ -97,6 +106,11 @@ class FuseTaskGroups(Pass):
             together += sum(len(group.calls) for group in groups if len(group.calls) > 1 or group.size != 1)
         return Report(f"{calls} calls in {made} groups, {together} of them wanted together with others",
                       {"groups": made, "together": together})
+
+
+def _models(module: Module) -> Callable[[Value], str | None]:
+    facts = PromptFacts(module.ops)
+    return lambda prompt: facts[prompt].model
 
 
 class _Asked(Knowledge):

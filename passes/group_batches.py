@@ -16,7 +16,7 @@ from .batch_size import GroupShape, Limits, choose_batch
 from .cost_model import CostModel
 from .durations import copies
 from .effects import GENERATES
-from .expected_lengths import APPENDS, ExpectedLengths
+from .expected_lengths import APPENDS
 from .objectives import Urgency, strictness
 from .plan import Plan
 from .planner import Knowledge
@@ -146,8 +146,7 @@ class _Sizes:
     def __init__(self, plan: Plan, knowledge: Knowledge) -> None:
         self._plan = plan
         self._knowledge = knowledge
-        self._lengths = ExpectedLengths(plan.order, knowledge)
-        self._lengths.measure(plan.program)
+        self._lengths = plan.lengths
         self._copies = copies(plan.program, knowledge)
         self._around = {inner: (op, region) for region in plan.order.regions() for op in region.ops
                         for inner in op.regions}

@@ -19,7 +19,8 @@ class Interval:
         return Interval(number, number)
 
     def __add__(self, other: Interval) -> Interval:
-        return Interval(self.low + other.low, _sum(self.high, other.high))
+        high = None if self.high is None or other.high is None else self.high + other.high
+        return Interval(self.low + other.low, high)
 
     def __mul__(self, other: Interval) -> Interval:
         """The product; 0 times an unbounded number is 0."""
@@ -63,7 +64,3 @@ def span(intervals: Iterable[Interval]) -> Interval | None:
     for interval in intervals:
         found = interval if found is None else found.join(interval)
     return found
-
-
-def _sum(first: int | None, second: int | None) -> int | None:
-    return None if first is None or second is None else first + second

@@ -14,7 +14,7 @@ from ..ir.target import Target
 from ..ir.types import Ctx, Prompt
 from ..ir.values import constant_value
 from .context_bounds import ContextBounds, grown
-from .effects import GENERATES, names_of
+from .effects import names_of
 from .intervals import ANY, ZERO, Interval
 from .prompt_facts import PromptFacts
 from .pure_bounds import pure_bounds
@@ -22,6 +22,7 @@ from .regions import carried_parameters, first_carried, fold_lists, iterated
 from .token_bounds import OutputBounds, TokenBounds
 from .value_bounds import UNKNOWN, Bounds, constant_bounds, list_bounds, type_bounds
 
+UNBOUNDED = ContextBounds()
 PATIENCE = 2
 """Loops nested more deeply than this are looked at once only, with bounds from types."""
 
@@ -53,7 +54,7 @@ class Lengths:
 
     def context(self, value: Value) -> ContextBounds:
         """Tokens of a prompt or context."""
-        return self._contexts.get(value, ContextBounds())
+        return self._contexts.get(value, UNBOUNDED)
 
     def output(self, generate: Op) -> OutputBounds:
         """Bounds of what a generate decodes, for one sample."""
@@ -89,6 +90,12 @@ class Lengths:
 
     def _visit(self, op: Op) -> None:
         match op.name:
+            case "prompt.append":
+                self._append(op, op.results[0], op.args[1], bool(op.attributes.get("space")))
+            case "prompt.generate" | "engine.generate":
+                self._generate(op)
+            case "engine.fill":
+                self._fill(op)
             case "flow.const":
                 self._constant(op)
             case "flow.pure":
@@ -104,12 +111,6 @@ class Lengths:
                 self._carry(op)
             case "prompt.start":
                 self._contexts[op.result] = self._empty(op.result)
-            case "prompt.append":
-                self._append(op, op.result, op.args[1], bool(op.attributes.get("space")))
-            case "engine.fill":
-                self._fill(op)
-            case _ if op.name in GENERATES:
-                self._generate(op)
 
     def _constant(self, op: Op) -> None:
         literal = op.args[0]
@@ -135,8 +136,10 @@ class Lengths:
         return ContextBounds(Interval.exactly(bos), constants=bos)
 
     def _append(self, op: Op, result: Value, piece: Arg, space: bool) -> None:
-        before = op.operands[0]
-        tokens, kind = self._piece(self._of_prompt(before), piece, space, self._facts[before].is_start)
+        before = op.args[0]
+        assert isinstance(before, Value)
+        fact = self._facts[before]
+        tokens, kind = self._piece(self._under(fact.model), piece, space, fact.is_start)
         self._contexts[result] = self.context(before).plus(tokens, kind)
 
     def _piece(self, under: TokenBounds, piece: Arg, space: bool, first: bool | None) -> tuple[Interval, str]:
@@ -164,7 +167,8 @@ class Lengths:
         self._contexts[op.result] = context
 
     def _generate(self, op: Op) -> None:
-        prompt = op.operands[0]
+        prompt = op.args[0]
+        assert isinstance(prompt, Value)
         names = names_of(op.attributes.get("options"))
         options = {n: self.of(a) for n, a in zip(names, op.args[1:], strict=False) if isinstance(a, Value)}
         output = self._outputs[op] = self._of_prompt(prompt).output(op, options)

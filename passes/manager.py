@@ -47,6 +47,7 @@ from ..ir.target import Target
 from ..ir.verifier import VerificationError, levels_of, verify
 from .base import Pass, Preserves, Report
 from .pipeline_parser import make_pass, parse_pipeline, pass_text, pipeline_text
+from .shared_analyses import Kept, keeping
 
 __all__ = ["InternalError", "Pass", "PassRun", "PipelineOptions", "PipelineResult", "Preserves", "Report", "make_pass",
            "parse_pipeline", "pass_text", "pipeline_text", "run_pipeline", "timing_report"]
@@ -163,27 +164,34 @@ class _Run:
         original = clone_module(self.module) if options.reproducer else None
         result = PipelineResult(self.module)
         self._dump(0, "input")
-        for number, p in enumerate(self.passes):
-            self._check_level(p)
-            before = self._text() if options.print_after_change else ""
-            start = time.perf_counter()
-            try:
-                report = p.run(self.module, self.target)
-                end = time.perf_counter()
-                if options.verify_each:
-                    verify(self.module, p.gives)
-            except InputError:
-                raise
-            except Exception as error:
-                raise self._crash(number, error, original) from error
-            run = PassRun(p.name, pass_text(p), report, end - start,
-                          time.perf_counter() - end if options.verify_each else 0.0)
-            result.runs.append(run)
-            self._dump(number + 1, p.name)
-            self._print_after(p, before)
+        with keeping(self.module, self.target) as kept:
+            for number, p in enumerate(self.passes):
+                self._run_pass(number, p, original, result, kept)
         if options.timing:
             self.stream.write(timing_report(result))
         return result
+
+    def _run_pass(self, number: int, p: Pass, original: Module | None, result: PipelineResult, kept: Kept) -> None:
+        options = self.options
+        if not p.annotates:
+            kept.forget()
+        self._check_level(p)
+        before = self._text() if options.print_after_change else ""
+        start = time.perf_counter()
+        try:
+            report = p.run(self.module, self.target)
+            end = time.perf_counter()
+            if options.verify_each:
+                verify(self.module, p.gives)
+        except InputError:
+            raise
+        except Exception as error:
+            raise self._crash(number, error, original) from error
+        run = PassRun(p.name, pass_text(p), report, end - start,
+                      time.perf_counter() - end if options.verify_each else 0.0)
+        result.runs.append(run)
+        self._dump(number + 1, p.name)
+        self._print_after(p, before)
 
     def _check_level(self, p: Pass) -> None:
         levels = levels_of(self.module)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..ir.core import Module, Op, Region, Value, walk
-from ..ir.types import CTX
+from ..ir.types import Ctx
 from .effects import GENERATES, REGION_OPS
 from .planner import Knowledge, Order
 from .regions import flows
@@ -11,16 +13,17 @@ from .waits import Waits
 
 MOST_USES = 8
 """Uses of one context that are told apart; later ones follow soon enough."""
+NO_ORDERS: Mapping[Op, Order] = {}
 
 
 class NextUses:
     """The generates that continue each context: directly, through fills, or across the borders of regions.
 
     A use inside a region counts as one by the operation around it, in the region of the fill. What a loop carries
-    into its next turn does not count. `order`: the stages of the program's regions.
+    into its next turn does not count. `order`: the stages of the program's regions. `known`: orders made before.
     """
 
-    def __init__(self, module: Module, waits: Waits) -> None:
+    def __init__(self, module: Module, waits: Waits, known: Mapping[Op, Order] = NO_ORDERS) -> None:
         self._waits = waits
         self._home: dict[Op, Region] = {}
         self._around: dict[Region, Op] = {}
@@ -32,11 +35,11 @@ class NextUses:
             for region in op.regions:
                 self._around[region] = op
                 self._home.update(dict.fromkeys(region.ops, region))
-            for value in op.operands:
-                if value.type == CTX:
+            for value in op.args:
+                if isinstance(value, Value) and isinstance(value.type, Ctx):
                     self._users.setdefault(value, []).append(op)
             if op.name == "sem.program":
-                self.order = Order(op, Knowledge())
+                self.order = known.get(op) or Order(op, Knowledge())
         for op in reversed(operations):  # a context is used after the operation that makes it
             if op.name == "engine.fill":
                 self._first_wait(op.result)

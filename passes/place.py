@@ -56,6 +56,7 @@ class Place(Pass):
 
     name: ClassVar[str] = "place"
     levels: ClassVar[frozenset[Level]] = frozenset({Level.ENGINE})
+    annotates: ClassVar[bool] = True
 
     engines: int | None = None
     """How many engines run each model; none for what the target says."""

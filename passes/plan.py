@@ -5,7 +5,8 @@ At compile time with what is known of a program by itself, at run time again wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from ..ir.core import Module, Op, Word
 from ..ir.target import Target
@@ -13,8 +14,10 @@ from .chains import Chains, Itinerary
 from .cost_model import CostModel, cost_model_of
 from .durations import durations
 from .effects import GENERATES
+from .expected_lengths import ExpectedLengths
 from .objectives import latest_ends, objectives
 from .planner import Knowledge, Order
+from .shared_analyses import known, shared
 from .static_knowledge import StaticKnowledge, static_knowledge
 
 
@@ -27,8 +30,11 @@ class Plan:
         self.home = {op: region for region in self.order.regions() for op in region.ops if op.name in GENERATES}
         """The region of each generate, inner regions first."""
         way = Itinerary(program, self.order)
+        self.lengths = ExpectedLengths(self.order, knowledge)
+        """How long contexts and outputs are taken to be."""
+        self.lengths.measure(program)
         self.calls = Chains(way, dict.fromkeys(self.home, 1.0), knowledge.trips)
-        self.seconds = Chains(way, durations(program, self.order, knowledge, costs), knowledge.trips)
+        self.seconds = Chains(way, durations(program, self.lengths, costs), knowledge.trips)
 
     def objectives(self) -> dict[Op, Word]:
         """The objective of each generate, in textual order."""
@@ -51,12 +57,30 @@ class Plan:
         return self.calls.carried.get(loop, 0.0), self.seconds.carried.get(loop, 0.0)
 
 
-def plans_of(module: Module, target: Target) -> Iterator[Plan]:
-    """The plan of each program of a module, with what is known before any run."""
+@dataclass(frozen=True)
+class StaticPlans:
+    """The plan of each program of a module, and what it was made with: all that is known before any run."""
+
+    knowledge: StaticKnowledge
+    costs: Callable[[Op], CostModel]
+    plans: tuple[Plan, ...]
+
+
+def plans_of(module: Module, target: Target) -> StaticPlans:
+    """The plans of a module. Passes that only annotate have them in common (`shared_analyses`)."""
+    return shared(module, target, _plans_of)
+
+
+def known_plans(module: Module, target: Target) -> StaticPlans | None:
+    """The plans of a module, if a pass before has made them."""
+    return known(module, target, _plans_of)
+
+
+def _plans_of(module: Module, target: Target) -> StaticPlans:
     knowledge = static_knowledge(module, target)
-    for program in module.ops:
-        if program.name == "sem.program":
-            yield Plan(program, knowledge, static_costs(knowledge, target))
+    costs = static_costs(knowledge, target)
+    return StaticPlans(knowledge, costs, tuple(
+        Plan(program, knowledge, costs) for program in module.ops if program.name == "sem.program"))
 
 
 def static_costs(knowledge: StaticKnowledge, target: Target) -> Callable[[Op], CostModel]:

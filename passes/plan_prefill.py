@@ -11,6 +11,7 @@ from ..ir.definition import Level
 from ..ir.target import Target
 from .base import Pass, Report
 from .next_uses import NextUses
+from .plan import known_plans
 from .prefill_window import EarlyFill, windows
 from .streamed_values import StreamedValues
 from .waits import Waits
@@ -57,6 +58,7 @@ class PlanPrefill(Pass):
 
     name: ClassVar[str] = "plan-prefill"
     levels: ClassVar[frozenset[Level]] = frozenset({Level.ENGINE})
+    annotates: ClassVar[bool] = True
 
     min_tokens: int = 8
     """Constant tokens below which a prefix is not worth filling early; one that holds values always is."""
@@ -70,7 +72,9 @@ class PlanPrefill(Pass):
             for name in ATTRIBUTES:
                 op.attributes.pop(name, None)
         waits = Waits(module)
-        uses = NextUses(module, waits)
+        planned = known_plans(module, target)
+        orders = {} if planned is None else {p.program: p.order for p in planned.plans if not p.order.has_turns}
+        uses = NextUses(module, waits, orders)
         late = [op for op in fills if _is_late(op, waits, uses)]
         candidates = [EarlyFill(op, constant_tokens(op), uses.steps(op)[0]) for op in late if self._pays(op)]
         early = {op: window for op, window in windows(module, target, uses, candidates).items() if window}

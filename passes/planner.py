@@ -88,7 +88,7 @@ class Order:
 
     def uses(self, op: Op) -> list[Value]:
         """The operands of an operation and what its regions capture."""
-        return self._uses[op]
+        return self._uses.get(op, [])  # groups may be declared later
 
     def span(self, op: Op) -> float:
         """How many generates an operation runs one after another."""
@@ -103,6 +103,11 @@ class Order:
             trips = self._knowledge.trips(op)
             return inner * (1.0 if trips is None else trips)
         return inner
+
+    @property
+    def has_turns(self) -> bool:
+        """Whether there is a loop that takes turns; without any, the order does not depend on knowledge."""
+        return any(self._owners[region].name in ("flow.fold", "flow.loop") for region in self._regions)
 
     def owner(self, region: Region) -> Op:
         """The operation that a region belongs to."""

@@ -31,6 +31,10 @@ class PromptFacts(ForwardAnalysis[PromptFact]):
 
     def __init__(self, ops: Iterable[Op]) -> None:
         super().__init__()
+        self._after: dict[int, PromptFact] = {}
+        """What facts become with a piece more, by identity; `_alive` keeps the keys alive."""
+        self._alive: list[PromptFact] = []
+        self._starts: dict[str, PromptFact] = {}
         self.solve(ops)
 
     def __getitem__(self, value: Value) -> PromptFact:
@@ -53,32 +57,48 @@ class PromptFacts(ForwardAnalysis[PromptFact]):
 
     def transfer(self, op: Op) -> Sequence[PromptFact]:
         """Facts of the results of an operation without regions."""
-        return [self._result(op)] * len(op.results)
+        fact = self._result(op)
+        return [fact] if len(op.results) == 1 else [fact] * len(op.results)
+
+    def _begun(self, fact: PromptFact) -> PromptFact:
+        """`_begun`, one object for each of the few facts that there are."""
+        found = self._after.get(id(fact))
+        if found is None:
+            self._alive.append(fact)
+            found = self._after[id(fact)] = _begun(fact)
+        return found
 
     def _result(self, op: Op) -> PromptFact:
         match op.name:
             case "prompt.start":
-                return PromptFact(str(op.attributes.get("model", "")), True, ())
+                return self._start(op)
             case "prompt.append":
-                fact = _begun(self.of(op.args[0]))
+                fact = self._begun(self.of(op.args[0]))
                 role = op.attributes.get("role")
                 return _with_role(fact, role.name) if isinstance(role, Word) else fact
             case "prompt.role":
                 role = op.attributes["role"]
                 assert isinstance(role, Word)
-                return _with_role(_begun(self.of(op.args[0])), role.name)
+                return _with_role(self._begun(self.of(op.args[0])), role.name)
             case "prompt.generate" | "engine.generate":
                 fact = self.of(op.args[0])
                 # With `n` the prompt is the one before the samples.
-                return fact if "n" in op.attributes else _begun(fact)
+                return fact if "n" in op.attributes else self._begun(fact)
             case "engine.fill":
                 return self._filled(op)
             case _:
                 return UNKNOWN
 
+    def _start(self, op: Op) -> PromptFact:
+        """The empty prompt of a model."""
+        model = str(op.attributes.get("model", ""))
+        if model not in self._starts:
+            self._starts[model] = PromptFact(model, True, ())
+        return self._starts[model]
+
     def _filled(self, op: Op) -> PromptFact:
         if isinstance(op.args[0], Root):
-            fact = PromptFact(str(op.attributes.get("model", "")), True, ())
+            fact = self._start(op)
         else:
             fact = self.of(op.args[0])
         pieces = op.args[1:]
@@ -87,7 +107,7 @@ class PromptFacts(ForwardAnalysis[PromptFact]):
         for role in (*roles, *(p.arguments[0] for p in pieces if isinstance(p, Word))):
             if isinstance(role, Word):
                 fact = _with_role(fact, role.name)
-        return _begun(fact) if pieces else fact
+        return self._begun(fact) if pieces else fact
 
 
 def _begun(fact: PromptFact) -> PromptFact:

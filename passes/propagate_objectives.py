@@ -107,12 +107,13 @@ class PropagateObjectives(Pass):
 
     name: ClassVar[str] = "propagate-objectives"
     levels: ClassVar[frozenset[Level]] = frozenset({Level.PROMPT, Level.ENGINE})
+    annotates: ClassVar[bool] = True
 
     def run(self, module: Module, target: Target) -> Report:
         """Annotate every generate."""
         counts: Counter[str] = Counter()
         critical = 0
-        for plan in plans_of(module, target):
+        for plan in plans_of(module, target).plans:
             for op, objective in plan.objectives().items():
                 counts[objective.name] += 1
                 slack = round(plan.slack(op), 6)

@@ -10,8 +10,7 @@ from ..ir.definition import Level
 from ..ir.target import Target
 from .base import Pass, Report
 from .group_batches import group_batches
-from .plan import Plan, static_costs
-from .static_knowledge import static_knowledge
+from .plan import plans_of
 
 ATTRIBUTES = ("batch", "alone", "step_tokens")
 
@@ -69,11 +68,12 @@ class SizeBatches(Pass):
 
     name: ClassVar[str] = "size-batches"
     levels: ClassVar[frozenset[Level]] = frozenset({Level.ENGINE})
+    annotates: ClassVar[bool] = True
 
     def run(self, module: Module, target: Target) -> Report:
         """Size the groups of every program."""
-        knowledge = static_knowledge(module, target)
-        costs = static_costs(knowledge, target)
+        planned = plans_of(module, target)
+        knowledge, costs = planned.knowledge, planned.costs
         slots = {alias: model.kv_slots for alias, model in target.models.items()}
 
         def memory(op: Op) -> int | None:
@@ -81,23 +81,23 @@ class SizeBatches(Pass):
             return slots.get(alias, slots.get(""))
 
         sized = limited = unknown = 0
-        for program in (op for op in module.ops if op.name == "sem.program"):
-            found = group_batches(Plan(program, knowledge, costs), knowledge, costs, memory)
-            for group in program.regions[0].ops:
+        for plan in planned.plans:
+            found = group_batches(plan, knowledge, costs, memory)
+            for group in plan.program.regions[0].ops:
                 if group.name != "engine.group":
                     continue
                 for name in ATTRIBUTES:
                     group.attributes.pop(name, None)
-                plan = found.get(group.symbol)
-                if plan is None:
+                chosen = found.get(group.symbol)
+                if chosen is None:
                     unknown += 1
                     continue
-                group.attributes["batch"] = plan.batch
-                if plan.alone != plan.batch:
-                    group.attributes["alone"] = plan.alone
-                if plan.step_tokens is not None:
-                    group.attributes["step_tokens"] = plan.step_tokens
+                group.attributes["batch"] = chosen.batch
+                if chosen.alone != chosen.batch:
+                    group.attributes["alone"] = chosen.alone
+                if chosen.step_tokens is not None:
+                    group.attributes["step_tokens"] = chosen.step_tokens
                 sized += 1
-                limited += plan.batch < plan.calls
+                limited += chosen.batch < chosen.calls
         return Report(f"{sized} groups sized, {limited} of them run in parts; {unknown} are sized in the run",
                       {"sized": sized, "limited": limited})

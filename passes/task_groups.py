@@ -40,14 +40,31 @@ class TaskGroup:
         return max((op.attributes.get("objective") for op in self.calls), key=strictness)
 
 
-def task_groups(program: Op, knowledge: Knowledge, model: Mapping[Op, Hashable], min_prefix: int) -> list[TaskGroup]:
+@dataclass(frozen=True)
+class Stages:
+    """A program, what is known of it, and its calls in order; `chains` measure calls."""
+
+    program: Op
+    knowledge: Knowledge
+    order: Order
+    chains: Chains
+
+    @staticmethod
+    def of(program: Op, knowledge: Knowledge) -> Stages:
+        """The stages of a program."""
+        order = Order(program, knowledge)
+        calls = [op for region in order.regions() for op in region.ops if op.name in GENERATES]
+        chains = Chains(Itinerary(program, order), dict.fromkeys(calls, 1.0), knowledge.trips)
+        return Stages(program, knowledge, order, chains)
+
+
+def task_groups(stages: Stages, model: Mapping[Op, Hashable], min_prefix: int) -> list[TaskGroup]:
     """The groups of a program, in order of their first calls. `model`: what each generate runs on.
 
     Prompts that begin with the same `min_prefix` tokens, or with the same value, begin alike.
     """
-    order = Order(program, knowledge)
+    program, knowledge, order, chains = stages.program, stages.knowledge, stages.order, stages.chains
     home = {op: region for region in order.regions() for op in region.ops if op.name in GENERATES}
-    chains = Chains(Itinerary(program, order), dict.fromkeys(home, 1.0), knowledge.trips)
     loops = serial(order)
     scopes = _scopes(program, loops)
     prefixes = _prefixes(order, min_prefix)

@@ -36,7 +36,8 @@ class TokenBounds:
     def __init__(self, tokenizer: Tokenizer | None) -> None:
         self.tokenizer = tokenizer
         self._exact = bool(getattr(tokenizer, "bytes_bound_tokens", False))
-        self._pieces: dict[tuple[str, bool], int] = {}
+        self._pieces: dict[tuple[str, bool], Interval] = {}
+        self._outputs: dict[tuple[object, ...], OutputBounds] = {}
 
     def piece(self, value: Bounds, *, space: bool, first: bool | None) -> Interval:
         """Tokens of a value that is inserted as a piece; `first` None where that is not known."""
@@ -63,12 +64,25 @@ class TokenBounds:
         if first is None and self.tokenizer.has_dummy_prefix:
             return self.constant(text, True).join(self.constant(text, False))
         key = (text, bool(first))
-        if key not in self._pieces:
-            self._pieces[key] = len(self.tokenizer.encode_piece(text, first=bool(first)))
-        return Interval.exactly(self._pieces[key])
+        found = self._pieces.get(key)
+        if found is None:
+            found = self._pieces[key] = Interval.exactly(len(self.tokenizer.encode_piece(text, first=bool(first))))
+        return found
 
     def output(self, generate: Op, options: dict[str, Bounds]) -> OutputBounds:
         """The bounds of an output; `options` are those of its operand options."""
+        if options:
+            return self._output(generate, options)
+        attributes = generate.attributes
+        key = (generate.results[0].type, attributes.get("max_tokens", DEFAULT_MAX_TOKENS), attributes.get("choices"),
+               attributes.get("regex"), bool(attributes.get("strip_space")), "n" in attributes,
+               attributes.get("options"))
+        found = self._outputs.get(key)
+        if found is None:
+            found = self._outputs[key] = self._output(generate, options)
+        return found
+
+    def _output(self, generate: Op, options: dict[str, Bounds]) -> OutputBounds:
         budget = _budget(generate, options)
         longest = self.tokenizer.longest_token_bytes if self.tokenizer is not None else None
         room = None if budget is None or longest is None else budget * longest

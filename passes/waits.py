@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from ..ir.core import Module, Op, Value
 from .early_values import EarlyValues
 from .effects import CALLS, REGION_OPS, Contents
@@ -16,19 +18,28 @@ class Waits:
     """
 
     def __init__(self, module: Module) -> None:
-        self._early = EarlyValues(module)
+        self._module = module
         self._calling = Contents.of(module.ops).calling
         self._waits: dict[Value, int] = {}
         for op in module.ops:
             for region in op.regions:
                 self._visit(region.ops)
 
+    @cached_property
+    def _early(self) -> EarlyValues:
+        """Asked for at loops that take turns."""
+        return EarlyValues(self._module)
+
     def __getitem__(self, value: Value) -> int:
         return self._waits.get(value, 0)
 
     def of(self, op: Op) -> int:
         """Calls that an operation without regions waits for."""
-        return max((self[value] for value in op.operands), default=0)
+        most, waits = 0, self._waits
+        for arg in op.args:
+            if isinstance(arg, Value) and arg in waits and waits[arg] > most:
+                most = waits[arg]
+        return most
 
     def _visit(self, ops: list[Op]) -> None:
         for op in ops:
@@ -37,7 +48,8 @@ class Waits:
                 continue
             waits = self.of(op) + (op.name in CALLS)
             if waits:
-                self._waits.update(dict.fromkeys(op.results, waits))
+                for result in op.results:
+                    self._waits[result] = waits
 
     def _region_op(self, op: Op) -> None:
         start = max((self[arg] for arg in control(op) if isinstance(arg, Value)), default=0)
