@@ -1,0 +1,113 @@
+"""Retrieval over time: distances of each judged incident to all before it, and what K and α make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .classifiers import fasttext_text, tfidf_of, vote
+from .embedding import FastTextEmbedding
+from .labelled import Labelled, first_occurrences
+from .metrics import Prediction
+from .similarity import ALPHAS
+
+NEIGHBOURS = (1, 3, 5, 7, 9)
+
+
+@dataclass(frozen=True)
+class Distances:
+    """For each judged incident: its row, Euclidean distances to the rows before it, and how many days these lie back."""
+
+    row: int
+    distances: NDArray[np.float64]
+    days: NDArray[np.float64]
+
+    def similarities(self, alpha: float) -> NDArray[np.float64]:
+        """`1/(1+distance) · e^(−α·days)`."""
+        similar: NDArray[np.float64] = np.exp(-alpha * self.days) / (1.0 + self.distances)
+        return similar
+
+    def order(self, alpha: float) -> list[int]:
+        """Rows before this one, the most similar first; of equal ones the earliest."""
+        return [int(row) for row in np.argsort(-self.similarities(alpha), kind="stable")]
+
+
+def tfidf_distances(texts: Sequence[str], incidents: Sequence[Labelled], first: int) -> list[Distances]:
+    """By TF-IDF that knows only the texts before each incident."""
+    days = np.array([incident.day for incident in incidents])
+    found = []
+    for row in range(first, len(texts)):
+        vectorizer, matrix = tfidf_of(tuple(texts[:row]))
+        cosines = (matrix @ vectorizer.transform([texts[row]]).T).toarray().ravel()
+        norms = np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel()
+        distances = np.sqrt(np.maximum(1.0 + norms - 2.0 * cosines, 0.0))
+        found.append(Distances(row, distances, days[row] - days[:row]))
+    return found
+
+
+def fasttext_distances(texts: Sequence[str], incidents: Sequence[Labelled], first: int,
+                       refit_every: int = 10) -> list[Distances]:
+    """By FastText trained on the incidents before, anew after every `refit_every`."""
+    days = np.array([incident.day for incident in incidents])
+    cleaned = [fasttext_text(text) for text in texts]
+    found = []
+    for begin in range(first, len(texts), refit_every):
+        embedding = FastTextEmbedding()
+        embedding.fit(cleaned[:begin], [incident.category for incident in incidents[:begin]])
+        end = min(begin + refit_every, len(texts))
+        vectors = embedding.vectors(cleaned[:end]).astype(np.float64)
+        found += [Distances(row, np.linalg.norm(vectors[:row] - vectors[row], axis=1), days[row] - days[:row])
+                  for row in range(begin, end)]
+    return found
+
+
+def distinct_rows(order: Sequence[int], categories: Sequence[str], k: int) -> list[int]:
+    """The first row of each category in `order`, `k` at most."""
+    found: dict[str, int] = {}
+    for row in order:
+        found.setdefault(categories[row], row)
+        if len(found) == k:
+            break
+    return list(found.values())
+
+
+def ceilings(distances: Sequence[Distances], categories: Sequence[str], k: int = 5,
+             alpha: float = 0.0) -> tuple[float, float]:
+    """How often the true category is among the `k` nearest, and among the nearest of `k` distinct categories."""
+    plain = distinct = 0
+    for one in distances:
+        order = one.order(alpha)
+        truth = categories[one.row]
+        plain += truth in {categories[row] for row in order[:k]}
+        distinct += truth in {categories[row] for row in distinct_rows(order, categories, k)}
+    return plain / len(distances), distinct / len(distances)
+
+
+def retrieve(distances: Sequence[Distances], categories: Sequence[str], k: int, alpha: float) -> list[Prediction]:
+    """Vote of the `k` nearest with their similarities."""
+    new = first_occurrences(categories)
+    return [Prediction(categories[one.row], *_vote(one, categories, k, alpha), new[one.row]) for one in distances]
+
+
+def retrieve_fitted(distances: Sequence[Distances], categories: Sequence[str], k: int = 1,
+                    alphas: Sequence[float] = ALPHAS) -> tuple[list[Prediction], dict[float, int]]:
+    """As `retrieve`, with the α that was right most often so far, the smallest of equals; how often each was taken."""
+    new = first_occurrences(categories)
+    right, taken = dict.fromkeys(alphas, 0), dict.fromkeys(alphas, 0)
+    predictions = []
+    for one in distances:
+        chosen = min(alphas, key=lambda alpha: (-right[alpha], alpha))
+        taken[chosen] += 1
+        answers = {alpha: _vote(one, categories, k, alpha) for alpha in alphas}
+        predictions.append(Prediction(categories[one.row], *answers[chosen], new[one.row]))
+        for alpha in alphas:
+            right[alpha] += answers[alpha][0] == categories[one.row]
+    return predictions, taken
+
+
+def _vote(one: Distances, categories: Sequence[str], k: int, alpha: float) -> tuple[str, float]:
+    similar = one.similarities(alpha)
+    return vote([(categories[row], float(similar[row])) for row in one.order(alpha)[:k]])
