@@ -24,8 +24,9 @@ SIGNS: dict[str, re.Pattern[str]] = {name: re.compile(pattern, re.IGNORECASE) fo
     "syntax": r"syntax error|SyntaxError|unexpected token|parse error near",
     "permission": r"permission denied|access denied|EACCES|forbidden|401 unauthorized|authentication failed",
     "slow_dependency": r"(?:context )?deadline exceeded|upstream (?:request )?timed? ?out|read timed out"
-                       r"|timed out after|SocketTimeout|slow query"
-                       r"|(?:call|query|request) (?:\w+ ){0,4}(?:completed|took|finished) (?:in )?(?:[3-9]|\d{2,})(?:\.\d+)? ?s(?:ec)?|took \d{4,} ?ms",
+                       r"|timed out after|SocketTimeout|slow query|took \d{4,} ?ms"
+                       r"|(?:call|query|request) (?:\w+ ){0,4}(?:completed|took|finished) (?:in )?"
+                       r"(?:[3-9]|\d{2,})(?:\.\d+)? ?s(?:ec)?",
     "refused": r"connection refused|ECONNREFUSED|connect: refused|connection reset by peer",
     "exception": r"Traceback \(most recent|panic:|NullPointerException|Unhandled exception|segmentation fault"
                  r"|\b\w+(?:Error|Exception): |undefined is not a function|nil pointer",
