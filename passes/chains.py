@@ -177,14 +177,20 @@ class Chains:
         floors = [0.0]
         later = [0.0]
         self.later_turns = dict.fromkeys(self.way.program.regions, 0.0)
+        plain, before, weight = Visit.OP, self.before, self.weight
         for visit, op, region in self.way.events:
-            if visit is Visit.OP:
-                start = _latest(ready, op.args, floors[-1])
-                self.before[op] = start
-                end = start + self.weight.get(op, 0.0)
+            if visit is plain:
+                start = floors[-1]
+                for arg in op.args:
+                    if isinstance(arg, Value) and arg in ready and ready[arg] > start:
+                        start = ready[arg]
+                before[op] = start
+                end = start + weight.get(op, 0.0)
                 if end:
-                    self.total = max(self.total, end)
-                    ready.update(dict.fromkeys(op.results, end))
+                    if end > self.total:
+                        self.total = end
+                    for result in op.results:
+                        ready[result] = end
             elif visit is Visit.ENTER:
                 start = self.before[op] = _latest(ready, deciding(op), floors[-1])
                 floors.append(start)
@@ -218,18 +224,29 @@ class Chains:
         tail: dict[Value, Following] = {value: (length, value) for value, length in seeds.items()}
         heads: list[Following | None] = [None]
         end: Following | None = (0.0, None) if sinks else None
+        plain, weights = Visit.OP, self.weight
         for visit, op, region in reversed(self.way.events):
-            if visit is Visit.OP:
+            if visit is plain:
                 if op.name in PASSIVE:
                     continue
-                follows = _longest([tail.get(result) for result in op.results]) or end
+                follows: Following | None = None
+                for result in op.results:
+                    chain = tail.get(result)
+                    if chain is not None and (follows is None or chain[0] > follows[0]):
+                        follows = chain
+                follows = follows or end
                 if follows is not None:
                     found[op] = follows
-                    weight = self.weight.get(op)
+                    weight = weights.get(op)
                     if weight is not None:
                         follows = (follows[0] + weight, op)
-                    _raise(tail, op.args, follows)
-                    heads[-1] = _longest([follows, heads[-1]])
+                    length = follows[0]
+                    for arg in op.args:  # see `_raise`
+                        if isinstance(arg, Value) and (arg not in tail or tail[arg][0] <= length):
+                            tail[arg] = follows
+                    head = heads[-1]
+                    if head is None or head[0] <= length:
+                        heads[-1] = follows
             elif visit is Visit.LEAVE:
                 self._seed_yields(op, tail)
                 results = (_plus(tail.get(result), self.extra(op)) for result in op.results)

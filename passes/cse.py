@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from ..ir.core import Arg, Module, Op, Region, Value, walk
+from ..ir.core import Module, Op, Region, Value, walk
 from ..ir.definition import Trait
 from ..ir.dialects import has_trait
 from ..ir.source import Location
 from ..ir.target import Target
+from ..ir.types import Type
 from .base import Pass, Report
-from .effects import GENERATES, REGION_OPS, Contents, literal_key, merge_key, mergeable
+from .effects import GENERATES, MERGEABLE, REGION_OPS, Contents, attributes_key, literal_key
 from .free_contexts import place_frees, remove_frees
 from .liveness import Liveness
 from .rewriting import Replacements
@@ -107,6 +108,10 @@ class _Merger:
         """For each number the value in scope that has it, and its operation."""
         self._around: dict[object, int] = {}
         """How many of the regions around belong to an operation with these operands."""
+        self._type_numbers: dict[int, int] = {}
+        """A number for each type, equal ones the same, by the identity of the type; `_alive` keeps these alive."""
+        self._equal_types: dict[Type, int] = {}
+        self._alive: list[Type] = []
         self._places: dict[Op, list[Location]] = {}
         """Where the operations that an operation stands for were written."""
 
@@ -164,10 +169,18 @@ class _Merger:
         return op.name, self._operands(op), tuple(sorted((k, literal_key(v)) for k, v in op.attributes.items()))
 
     def _operands(self, op: Op) -> tuple[object, ...]:
-        return tuple(map(self._number, op.args))
+        numbers = self._numbers
+        return tuple([numbers[a] if isinstance(a, Value) else literal_key(a) for a in op.args])
 
-    def _number(self, arg: Arg) -> object:
-        return self._numbers[arg] if isinstance(arg, Value) else literal_key(arg)
+    def _types(self, op: Op) -> object:
+        """The types of the results of an operation, by number: each object is hashed once."""
+        found = tuple([self._type_numbers.get(id(r.type), -1) for r in op.results])
+        if -1 in found:
+            for result in op.results:
+                self._alive.append(result.type)
+                self._type_numbers[id(result.type)] = self._equal_types.setdefault(result.type, len(self._equal_types))
+            return self._types(op)
+        return found
 
     def _known(self, key: object, count: int) -> list[int]:
         """The numbers that belong to `key`, new ones at first."""
@@ -183,8 +196,10 @@ class _Merger:
             if op in self._contents.effectful:
                 return None
             yields = tuple(self._operands(region.terminator) for region in op.regions)
-            return merge_key(op), self._operands(op), yields
-        return (merge_key(op), self._operands(op)) if mergeable(op) else None
+            return op.name, self._operands(op), attributes_key(op), self._types(op), yields
+        if op.name not in MERGEABLE:
+            return None
+        return op.name, self._operands(op), attributes_key(op), self._types(op)
 
     def _visit(self, op: Op, scope: _Scope) -> None:
         """Merge an operation whose regions are done, or keep it."""
@@ -192,8 +207,9 @@ class _Merger:
             scope.kept.append(op)
             return
         key = self._key(op)
-        numbers = self._known(op if key is None else key, len(op.results))
-        for result, number in zip(op.results, numbers, strict=True):
+        results = op.results
+        numbers = self._known(op if key is None else key, len(results))
+        for result, number in zip(results, numbers, strict=True):
             self._numbers[result] = number
         leader = self._leaders.get(numbers[0])
         if leader is not None:
@@ -202,14 +218,19 @@ class _Merger:
         scope.kept.append(op)
         if op not in self._liveness.ops:
             return  # Standing for a call in a region that may not run, a dead call would come to life.
-        for result, number in zip(op.results, numbers, strict=True):
+        for result, number in zip(results, numbers, strict=True):
             self._leaders[number] = result, op
-            scope.defined.append(number)
+        scope.defined += numbers
 
     def _merge(self, op: Op, leader: Op) -> None:
         """Let `leader` stand for `op`; operations in their regions are merged pairwise, for their places."""
         for old, new in zip(op.results, leader.results, strict=True):
             self._replaced.add(old, new)
+        if not op.regions:
+            self._places.setdefault(leader, []).append(op.location)
+            self.merged += 1
+            self.generates += op.name in GENERATES
+            return
         same = {self._numbers[o.results[0]]: o for o in walk([leader]) if o.results and o.results[0] in self._numbers}
         for inner in walk([op]):
             partner = same.get(self._numbers[inner.results[0]]) if inner.results else None

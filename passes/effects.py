@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..ir.core import Arg, Literal, Op, Root, Symbol, Table, TokenList, Value, Word, walk
 from ..ir.definition import Trait
-from ..ir.dialects import DEFINITIONS, has_trait
+from ..ir.dialects import DEFINITIONS
 from ..ir.types import EFFECT, Type
 
 GENERATES = frozenset({"prompt.generate", "engine.generate"})
@@ -18,6 +18,9 @@ UNCOMPARED = {name: frozenset(a.name for a in definition.attributes if not a.mer
               for name, definition in DEFINITIONS.items()}
 """For each operation the attributes in which equal ones may differ."""
 STREAM_KEY = frozenset({"seed", "stream"})
+PURE = frozenset(name for name, definition in DEFINITIONS.items() if Trait.PURE in definition.traits)
+MERGEABLE = PURE | GENERATES
+ORDERING = frozenset({"flow.host", "sem.call", "engine.group"})
 
 
 def orders_effects(op: Op) -> bool:
@@ -25,9 +28,9 @@ def orders_effects(op: Op) -> bool:
 
     A pure host has no effect result; `engine.group` declares, and stays for that.
     """
-    if op.name in ("flow.host", "sem.call"):
-        return any(r.type == EFFECT for r in op.results)
-    return op.name == "engine.group"
+    if op.name not in ORDERING:  # nearly all of them
+        return False
+    return op.name == "engine.group" or any(r.type == EFFECT for r in op.results)
 
 
 def is_greedy(op: Op) -> bool:
@@ -42,18 +45,25 @@ def mergeable(op: Op) -> bool:
     Pure operations do. A generate does too: a greedy one is a function of its context and options, and a sampled
     one is a function of these and of its stream key, which is made of operands and attributes.
     """
-    return has_trait(op, Trait.PURE) or op.name in GENERATES
+    return op.name in MERGEABLE
 
 
 def merge_key(op: Op) -> tuple[object, ...]:
     """What two operations must have in common, operands apart, to be the same: name, literals, attributes, types."""
+    literals = tuple([None if isinstance(a, Value) else literal_key(a) for a in op.args])
+    return op.name, literals, attributes_key(op), tuple([r.type for r in op.results])
+
+
+def attributes_key(op: Op) -> tuple[object, ...]:
+    """What the attributes of two operations must have in common for these to be the same."""
+    attributes = op.attributes
+    if not attributes:
+        return ()
     uncompared = UNCOMPARED[op.name]
     if op.name in GENERATES and is_greedy(op):
         uncompared |= STREAM_KEY
-    attributes = sorted((name, literal_key(literal)) for name, literal in op.attributes.items()
-                        if name not in uncompared)
-    literals = tuple(None if isinstance(a, Value) else literal_key(a) for a in op.args)
-    return op.name, literals, tuple(attributes), tuple(r.type for r in op.results)
+    return tuple(sorted([(name, literal_key(literal)) for name, literal in attributes.items()
+                         if name not in uncompared]))
 
 
 def literal_key(literal: Arg) -> object:
@@ -103,15 +113,17 @@ class Contents:
         contents = Contents()
         ops = list(ops)
         contents.parents = dict.fromkeys(ops)
+        calling, effectful = contents.calling, contents.effectful
         order = list(walk(ops))
         for op in order:
             for region in op.regions:
                 contents.parents.update(dict.fromkeys(region.ops, op))
         for op in reversed(order):  # inner operations come after their owner in the walk
-            if op in contents.effectful or orders_effects(op):
-                contents._spread(op, contents.effectful)
-            if op in contents.calling or op.name in CALLS:
-                contents._spread(op, contents.calling)
+            if op.name in ORDERING or op in effectful:
+                if op in effectful or orders_effects(op):
+                    contents._spread(op, effectful)
+            if op.name in CALLS or op in calling:
+                contents._spread(op, calling)
         return contents
 
     def _spread(self, op: Op, marked: set[Op]) -> None:

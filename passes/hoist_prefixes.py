@@ -237,14 +237,19 @@ class _Hoisting:
         return instances
 
     def _groups(self, node: PrefixNode, uses: list[tuple[Scope, int, Op | _Instance]]) -> list[Group[Op | _Instance]]:
-        if all(scope is node.scope for scope, _, _ in uses):
-            return [Group(node.scope, min(position for _, position, _ in uses), [user for _, _, user in uses])]
+        home = node.scope
+        if len(uses) == 1 and uses[0][0] is home:
+            return [Group(home, uses[0][1], [uses[0][2]])]
+        if all([scope is home for scope, _, _ in uses]):
+            return [Group(home, min([position for _, position, _ in uses]), [user for _, _, user in uses])]
         # The empty prompt costs nothing, so it may stand anywhere.
         speculate = self._options.speculate or node.parent is None
         return Placement[Op | _Instance](node.scope, speculate=speculate).place(uses)
 
     def _instance(self, node: PrefixNode, group: Group[Op | _Instance]) -> _Instance:
         order = self._order
+        if len(group.members) == 1 and isinstance(end := group.members[0], Op):  # nearly all of them
+            return _Instance(node, group, end, self._begin[end].level, self._scope_of[end].turns, [end], [])
         ends = sorted((m for m in group.members if isinstance(m, Op)), key=order.__getitem__)
         inner = sorted((m for m in group.members if isinstance(m, _Instance)), key=lambda i: order[i.first])
         first = min([*ends[:1], *(i.first for i in inner[:1])], key=order.__getitem__)

@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from ..ir.core import Arg, Op, Value, walk
 from ..ir.types import EFFECT
 from .effects import REGION_OPS, Contents, orders_effects
 from .regions import body_of, control, first_carried, flows
-
-
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """Where a value comes from: an operation's result, or a parameter of one of its regions."""
-
-    op: Op
-    is_parameter: bool
 
 
 class Liveness:
@@ -27,7 +18,8 @@ class Liveness:
         self.ops: set[Op] = set()
         self._contents = contents
         self._work: list[Value] = []
-        self._definitions: dict[Value, Definition] = {}
+        self._definitions: dict[Value, Op] = {}
+        """Where a value comes from: the operation that it is a result of, or a parameter of a region of."""
         self._sources: dict[Value, list[Arg]] = {}
         order = list(walk(ops))
         for op in order:
@@ -43,10 +35,12 @@ class Liveness:
 
     def _note(self, op: Op) -> None:
         for result in op.results:
-            self._definitions[result] = Definition(op, False)
+            self._definitions[result] = op
+        if not op.regions:
+            return
         for region in op.regions:
             for parameter in region.parameters:
-                self._definitions[parameter] = Definition(op, True)
+                self._definitions[parameter] = op
         if op.name in REGION_OPS:
             for flow in flows(op):
                 self._sources.setdefault(flow.target, []).append(flow.source)
@@ -57,8 +51,11 @@ class Liveness:
             self._work.append(arg)
 
     def _need_all(self, args: Iterable[Arg]) -> None:
+        values = self.values
         for arg in args:
-            self._need(arg)
+            if isinstance(arg, Value) and arg not in values:
+                values.add(arg)
+                self._work.append(arg)
 
     def _need_op(self, op: Op) -> None:
         """An operation is needed together with those around it, and with what decides whether they run."""
@@ -76,9 +73,10 @@ class Liveness:
     def _propagate(self) -> None:
         while self._work:
             value = self._work.pop()
-            definition = self._definitions[value]
-            self._need_op(definition.op)
-            if definition.op.name in REGION_OPS:
+            op = self._definitions[value]
+            if op not in self.ops:
+                self._need_op(op)
+            if op.name in REGION_OPS:
                 self._need_all(self._sources.get(value, ()))
 
     def _repair(self, order: list[Op]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..ir.core import Arg, Module, Op, Region, Value, use_counts
+from ..ir.core import Arg, Module, Op, Region, Value, use_counts, walk
 from ..ir.types import EFFECT
 from .regions import effect_operand, iterated
 from .rewriting import Replacements
@@ -15,6 +15,8 @@ def fuse(module: Module) -> int:
     shortest of all lists is long, so no body runs that did not run before.
     """
     total = 0
+    if not any(op.name == "flow.for" for op in walk(module.ops)):
+        return total
     while fused := _fuse_once(module):  # once more for each level of nested lists
         total += fused
     return total

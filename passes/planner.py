@@ -118,29 +118,34 @@ class Order:
         used: dict[Value, None] = {}
         defined = set(region.parameters)
         for op in region.ops:
-            uses = op.operands
+            uses = [a for a in op.args if isinstance(a, Value)]
             for nested in op.regions:
                 uses += captured[nested]
             self._uses[op] = uses
-            used.update(dict.fromkeys(uses))
+            for value in uses:  # what is defined here comes before its uses
+                if value not in defined:
+                    used[value] = None
             defined.update(op.results)
-        return [value for value in used if value not in defined]
+        return list(used)
 
     def _order(self, region: Region) -> RegionOrder:
         order = RegionOrder()
         ready: dict[Value, float] = {}
-        spans = [self.span(op) for op in region.ops]
+        spans = [1.0 if op.name in GENERATES else self.span(op) if op.regions else 0.0 for op in region.ops]
+        uses = self._uses
         for op, span in zip(region.ops, spans, strict=True):
             start = 0.0
-            for value in self._uses[op]:
+            for value in uses[op]:
                 if value in ready and ready[value] > start:
                     start = ready[value]
+            end = start + span
             if span:
                 order.stage[op] = start
-                order.span = max(order.span, start + span)
-            if start + span:
+                if end > order.span:
+                    order.span = end
+            if end:
                 for result in op.results:
-                    ready[result] = start + span
+                    ready[result] = end
         below: dict[Value, float] = {}
         for op, span in zip(reversed(region.ops), reversed(spans), strict=True):
             after = 0.0
@@ -149,7 +154,9 @@ class Order:
                     after = below[result]
             if span:
                 order.depth[op] = after
-            if after + span:
-                for value in self._uses[op]:
-                    below[value] = max(below.get(value, 0.0), after + span)
+            after += span
+            if after:
+                for value in uses[op]:
+                    if value not in below or below[value] < after:
+                        below[value] = after
         return order

@@ -127,7 +127,7 @@ class _Parts:
         self._module = module
         self._counts = counts
         self._definitions = definitions(module.ops)
-        self._failures = Failures(module)
+        self._failures = Failures(module if _asks_for_failures(module) else [])
         self._replaced = Replacements()
 
     def run(self) -> None:
@@ -183,16 +183,21 @@ class _Parts:
                     self._counts["parts"] += 1
 
 
+def _asks_for_failures(module: Module) -> bool:
+    """Whether there is something of which a part may only be taken where another value cannot fail."""
+    return any(op.name == "flow.if" or (op.name == "flow.pure" and op.symbol == "is_some") for op in walk(module.ops))
+
+
 def _mark_streams(module: Module) -> int:
     """Mark loops over lists whose elements become known one by one."""
-    source = definitions(module.ops)
+    loops = [op for op in walk(module.ops) if op.name in ("flow.for", "flow.fold") and not op.attributes.get("stream")]
+    source = definitions(module.ops) if loops else {}
     marked = 0
-    for op in walk(module.ops):
-        if op.name in ("flow.for", "flow.fold") and not op.attributes.get("stream"):
-            makers = [source.get(a) for a in iterated(op) if isinstance(a, Value) and isinstance(a.type, List)]
-            if any(m is not None and _arrives(m) for m in makers):
-                op.attributes["stream"] = True
-                marked += 1
+    for op in loops:
+        makers = [source.get(a) for a in iterated(op) if isinstance(a, Value) and isinstance(a.type, List)]
+        if any(m is not None and _arrives(m) for m in makers):
+            op.attributes["stream"] = True
+            marked += 1
     return marked
 
 

@@ -12,10 +12,13 @@ def split_branch_records(module: Module) -> int:
 
     A record that both branches merely hand on is left alone. Fields of fields are split in turn.
     """
+    branches = [op for op in walk(module.ops) if op.name == "flow.if"]
+    if not branches:
+        return 0
     work = _Splitting(module)
     split = 0
-    for op in list(walk(module.ops)):
-        results = list(op.results) if op.name == "flow.if" else []
+    for op in branches:
+        results = list(op.results)
         while results:
             result = results.pop()
             number = op.results.index(result)
@@ -31,10 +34,13 @@ def split_branch_records(module: Module) -> int:
 
 def split_list_records(module: Module) -> int:
     """Give each `flow.for` that yields records the lists of the fields that later loops read; how many were split."""
+    maps = [op for op in walk(module.ops) if op.name == "flow.for"]
+    if not maps:
+        return 0
     work = _Splitting(module)
     split = 0
-    for op in list(walk(module.ops)):
-        for result in list(op.results) if op.name == "flow.for" else []:
+    for op in maps:
+        for result in list(op.results):
             yielded = op.regions[0].terminator.args[op.results.index(result)]
             if isinstance(result.type, List) and work.is_record(yielded):
                 columns: dict[str, Value] = {}

@@ -40,8 +40,12 @@ class Replacements:
 
     def rewrite(self, op: Op) -> None:
         """Replace the operands of `op` itself."""
-        if self._next:
-            op.args = [self.find(a) if isinstance(a, Value) else a for a in op.args]
+        following = self._next
+        if following:
+            for arg in op.args:
+                if isinstance(arg, Value) and arg in following:
+                    op.args = [self.find(a) if isinstance(a, Value) else a for a in op.args]
+                    return
 
     def apply(self, ops: Iterable[Op]) -> None:
         """Replace operands everywhere inside `ops`."""

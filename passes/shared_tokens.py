@@ -16,7 +16,7 @@ MOST_BRANCHES = 8
 
 def constant_tokens(op: Op) -> int:
     """Constant tokens that an append or fill adds."""
-    return sum(len(a.ids) for a in op.args if isinstance(a, TokenList))
+    return sum([len(a.ids) for a in op.args if isinstance(a, TokenList)])
 
 
 @dataclass(frozen=True)
@@ -38,35 +38,40 @@ def shared_tokens(top: Op, scopes: Scopes | None = None) -> dict[Op, Shared]:
     """
     scopes = scopes or Scopes(top)
     length: dict[Value, int] = {}
-    made: list[tuple[Op, Scope]] = []
+    made: list[tuple[Op, Scope, int]] = []
     users: dict[Value, tuple[Op, ...]] = {}
     where: dict[Op, Scope] = {}
     for op, scope, _ in scopes.places:
         where[op] = scope
         if op.name in APPENDS:
             parent = op.args[0]
-            length[op.result] = (length.get(parent, 0) if isinstance(parent, Value) else 0) + constant_tokens(op)
-            made.append((op, scope))
+            tokens = constant_tokens(op)
+            length[op.results[0]] = (length.get(parent, 0) if isinstance(parent, Value) else 0) + tokens
+            made.append((op, scope, tokens))
         elif op.name != "engine.free":
-            for value in op.operands:
-                if value in length:
-                    users[value] = _fillers((*users.get(value, ()), op), where)
+            for value in op.args:
+                if isinstance(value, Value) and value in length:
+                    known = users.get(value)
+                    users[value] = _fillers((*known, op), where) if known else (op,)
     order = {op: number for number, op in enumerate(where)}
     filled: dict[Op, list[int]] = {}
-    for op, scope in reversed(made):
-        tokens = constant_tokens(op)
-        for user in users.get(op.result, ()):
+    for op, scope, tokens in reversed(made):
+        own_users = users.get(op.results[0], ())
+        for user in own_users:
             own = filled.setdefault(user, [0, 0])
             own[0] += tokens
             own[1] += tokens if where[user].loops == scope.loops else 0
         parent = op.args[0]
-        if isinstance(parent, Value) and parent in length:
-            both = {*users.get(op.result, ()), *users.get(parent, ())}
-            users[parent] = _fillers(sorted(both, key=order.__getitem__), where)
+        if own_users and isinstance(parent, Value) and parent in length:
+            others = users.get(parent)
+            users[parent] = own_users if not others else _fillers(
+                sorted({*own_users, *others}, key=order.__getitem__), where)
     shared = {}
     for op in where:
         if op.name in GENERATES:
-            total, (once, again) = length.get(op.operands[0], 0), filled.get(op, (0, 0))
+            prompt = op.args[0]
+            assert isinstance(prompt, Value)
+            total, (once, again) = length.get(prompt, 0), filled.get(op, (0, 0))
             shared[op] = Shared(total - once, total - again)
     return shared
 
@@ -105,8 +110,8 @@ def note_sharing(top: Op) -> int:
     for op, scope, _ in scopes.places:
         if op.name == "engine.free":
             continue
-        for value in op.operands:
-            if value in fills:
+        for value in op.args:
+            if isinstance(value, Value) and value in fills:
                 fill, home = fills[value]
                 counts[fill] = counts.get(fill, 0.0) + _uses(op, scope, home)
         if op.name == "engine.fill":
@@ -120,6 +125,8 @@ def note_sharing(top: Op) -> int:
 
 def _uses(op: Op, scope: Scope, home: Scope) -> float:
     """How many contexts `op` makes of one that was made in `home`."""
+    if scope is home and "n" not in op.attributes:  # nearly all of them
+        return 1.0
     count = 1.0
     around: Scope = scope
     while around is not home and around.around is not None:
