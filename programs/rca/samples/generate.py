@@ -27,8 +27,8 @@ def generate(folder: Path, seed: int, incidents: int) -> None:
     rng = random.Random(seed)
     for name in ("alerts", "telemetry"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-        for file in (folder / name).iterdir():
-            file.unlink()
+        for old in (folder / name).iterdir():
+            old.unlink()
     moment, truths = BEGIN, []
     for number, category in enumerate(order(rng, incidents), 1):
         moment += timedelta(minutes=rng.randint(120, 1400))
