@@ -98,7 +98,7 @@ class Scope:
 
 SAMPLES = "list[text]"
 """The type of an output of which several samples are drawn."""
-OUTPUT_TYPES = ["text", "text", "text", "Color", "int(0..10)", "bool", "Card"]
+OUTPUT_TYPES = ["text", "text", "text", "text", "text", "Color", "int(0..10)", "bool", "Card"]
 
 
 @st.composite
@@ -144,10 +144,11 @@ def functions(draw: st.DrawFn, index: int, heads: list[str], *, chats: bool = Fa
 
 @st.composite
 def variant(draw: st.DrawFn, function: Function) -> Function:
-    """The same function under another name; only the options of its outputs may differ."""
+    """The same function under another name; an option of its outputs may differ, a space, a role, or the last words."""
     old, new = draw(st.sampled_from([
         ("{{output:o0", "{{output:o0"), ("max_tokens=", "max_tokens=1"), (" temperature=0.8", ""), ("seed=7", "seed=8"),
-        (' stop="e"', ""), ("top_k=5", "top_k=2"),
+        (' stop="e"', ""), ("top_k=5", "top_k=2"), ("In: {{", "In:{{"), ("In:{{", "In: {{"), ("Out: ", "Out. "),
+        ('  system """', '  user """'),
     ]))
     text = function.text.replace(f"semantic {function.name}(", "semantic Twin(").replace(old, new)
     return Function("Twin", function.parameters, function.outputs, text, function.has_chat)

@@ -19,8 +19,8 @@ def twins(draw: st.DrawFn, scope: Scope, declared: list[Function]) -> str:
         lines += f"let {name} = {function.name}({arguments})\n"
         for output, kind in function.outputs:
             value = name if len(function.outputs) == 1 else f"{name}.{output}"
-            if kind in ("text", "bool"):
-                scope.add(value, kind)
+            if kind in ("text", "bool", "int(0..10)"):
+                scope.add(value, kind.partition("(")[0])
     texts = [output for output, kind in first.outputs if kind == "text"]
     if texts:
         call = f"{first.name}({arguments})" + ("" if len(first.outputs) == 1 else f".{texts[0]}")
@@ -40,7 +40,7 @@ def siblings(draw: st.DrawFn, scope: Scope, declared: list[Function]) -> str:
         return ""
     elements, element = draw(st.sampled_from(["xs", "xs[1:]", '["x", "long words here"]'])), scope.fresh("x")
     lines, made = "", []
-    for function in (draw(st.sampled_from(able)), draw(st.sampled_from(able))):
+    for function in (draw(st.sampled_from(able)), draw(st.sampled_from(able[::-1]))):
         inner = draw(_call(scope, function, element))
         name = scope.fresh("r")
         nested = draw(st.integers(0, 4)) == 0

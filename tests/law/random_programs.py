@@ -201,6 +201,7 @@ def _everything(draw: st.DrawFn, scope: Scope) -> str:
     """Most of what calls gave: without it most calls are dead."""
     texts = [name for name in scope.variables["text"] if name[0] == "r"]
     texts += [f"join({name})" for name in scope.variables["list[text]"] if name[0] == "r"]
+    texts += [f'"${{{name}}}"' for kind in ("int", "bool") for name in scope.variables.get(kind, []) if name[0] == "r"]
     kept = [f'(try {text} else "")' for text in texts if draw(st.integers(0, 3))]
     return " + ".join(kept or ["a"])
 
@@ -213,8 +214,8 @@ OBJECTIVES = ["", "", " @ latency", " @ throughput", " @ throughput", " @ ttft",
 def programs(draw: st.DrawFn) -> str:
     """The source of a whole program with the root `Main(a, b, xs)`."""
     heads = draw(st.sampled_from(HEADS))
-    declared = [draw(functions(i, heads)) for i in range(draw(st.integers(1, 3)))]
-    if draw(st.booleans()):
+    declared = [draw(functions(i, heads)) for i in range(draw(st.sampled_from([2, 3, 1])))]
+    if draw(st.integers(0, 3)):
         declared.append(draw(variant(declared[0])))
     if draw(st.integers(0, 2)) == 0:
         declared.append(draw(functions(len(declared), heads, chats=True)))

@@ -92,6 +92,7 @@ def test_the_forecast_counts_calls_tokens_and_peak() -> None:
     assert seen.generated_tokens == 10 + 4 + 5 + 4 * 8 + 4 * 6 + 2
     # Prompts: 3, 3, 3 + 10 + 4 (the text of `b`), four of 5 (`d`) + 2, four of 2 + 2, and 2.
     assert seen.prompt_tokens == 3 + 3 + 17 + 4 * 7 + 4 * 4 + 2
+    assert seen.filled_tokens == 3 + 4 + 4 * 7 + 4 * 4 + 2, "the first fill serves two calls, and `d` goes on from `a`"
     # At the peak the four calls of the map hold prompt and output; of `d`'s context nothing is needed any more.
     assert seen.peak_kv_tokens == 4 * (7 + 8 - 1)
 
@@ -99,14 +100,16 @@ def test_the_forecast_counts_calls_tokens_and_peak() -> None:
 @pytest.mark.parametrize(("field", "value", "expected"), [
     ("step", 1.0, 10 + 5 + 8 + 4 * 6 + 2), ("decode_row", 1.0, 10 + 4 + 5 + 32 + 24 + 2),
     ("prefill_token", 1.0, 3 + 4 + 4 * 7 + 4 * 4 + 2),
+    # Each token reads its prompt and half of its output.
+    ("kv_token", 1.0, 10 * 8 + 4 * 5 + 5 * 19.5 + 4 * 8 * 11 + 4 * 6 * 7 + 2 * 3),
 ])
 def test_seconds_are_those_of_the_cost_model(field: str, value: float, expected: float) -> None:
-    model = {"step": 0.0, "prefill_token": 0.0, "decode_row": 0.0, "kv_token": 0.0, field: value}
+    model = {"step": 0.0, "batch": 0.0, "prefill_token": 0.0, "decode_row": 0.0, "kv_token": 0.0, field: value}
     assert predicted(Known(), **model).makespan_s == expected
 
 
 def test_small_batches_take_turns() -> None:
-    free = {"prefill_token": 0.0, "decode_row": 0.0, "kv_token": 0.0, "step": 1.0}
+    free = {"batch": 0.0, "prefill_token": 0.0, "decode_row": 0.0, "kv_token": 0.0, "step": 1.0}
     assert predicted(Known(), max_batch=2, **free).makespan_s == 10 + 5 + 2 * 8 + 4 * 6 + 2
 
 
