@@ -120,10 +120,11 @@ def test_heads_are_filled_in_the_order_in_which_they_are_used(execute: Any) -> N
 
 
 class Merging:
-    """Wraps a tokenizer: a text that ends in a letter has another last token but one than a longer text has."""
+    """Wraps a tokenizer: the token so far before the end of a text is another one than in a longer text."""
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, before_end: int = 6) -> None:
         self.inner = inner
+        self.before_end = before_end
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
@@ -131,7 +132,7 @@ class Merging:
     def encode_piece(self, text: str, *, first: bool) -> list[int]:
         ids: list[int] = self.inner.encode_piece(text, first=first)
         if len(ids) > 6:
-            ids[-6] = 300 + len(text) % 50
+            ids[-self.before_end] = 300 + len(text) % 50
         return ids
 
 
@@ -145,6 +146,15 @@ def test_tokens_that_the_end_of_the_text_changes_are_given_up(execute: Any, cach
     assert set(early.calls) == set(plain.calls)
     assert early.stats.wasted_tokens > 0
     assert early.stats.filled_tokens <= plain.stats.filled_tokens + early.stats.wasted_tokens
+
+
+def test_the_last_tokens_of_a_text_are_held_back(execute: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What more text may change is not handed over, so nothing was computed in vain."""
+    monkeypatch.setattr(handover, "UNSTABLE_TOKENS", 4)
+    engine = watched(execute.engine(prefix_cache=False, speculative_fills=True))
+    engine.tokenizer = Merging(engine.tokenizer, before_end=3)
+    stats = execute(CHAIN, {"xs": PARTS}, engine=engine).stats
+    assert stats.handover_tokens > 10 and stats.wasted_tokens == 0
 
 
 @pytest.mark.parametrize("slots", [160, 200, 320])
