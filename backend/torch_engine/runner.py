@@ -6,6 +6,7 @@ new keys and values into the pool and attends through `kernels.tree_attention`.
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +30,8 @@ from .memory import available_bytes, gibibytes
 class TorchRunner:
     """A `ModelRunner` over a model that was loaded with our attention (`loading.load_model`).
 
-    On a CPU the compiled kernels take over attention and linear layers where they can, unless `compiled` is False.
+    On a CPU the compiled kernels take over attention and linear layers where they can, on a GPU those in Triton
+    attention, unless `compiled` is False.
     `kv_tokens_read`: keys that a layer read in the last step, a shared run counted once (the layer
     that read most, where windows differ).
     """
@@ -48,6 +50,8 @@ class TorchRunner:
         self.kv_bytes_per_token = sum(layer.bytes_per_token for layer in self.layers)
         self.kv_tokens_read = 0
         self._compiled: Kernels | None = None
+        self._use_compiled = compiled
+        self._triton = False
         self.kernels = self._choose_kernels(load_kernels() if self.device.type == "cpu" and compiled else None)
 
     def _choose_kernels(self, compiled: Kernels | Unavailable | None) -> str:
@@ -63,8 +67,23 @@ class TorchRunner:
             if any(replaced.values()):
                 names = [name for name in ("linear", "norm", "gated") if replaced[name]]
                 linear = f"{', '.join(names)} layers ({compiled.instructions})"
+        elif self.device.type == "cuda" and self._use_compiled:
+            refusal = self._triton_refusal()
+            self._triton = refusal is None
+            attention = "tree attention (Triton)" if self._triton else attention
+            note = f"; no Triton kernels: {refusal}" if refusal is not None else ""
         dtype = str(self.dtype).removeprefix("torch.")
         return f"{attention}, {linear}, {dtype} on {self.device.type}{note}"
+
+    def _triton_refusal(self) -> str | None:
+        """Why the Triton kernels cannot be used; None where they can."""
+        if importlib.util.find_spec("triton") is None:
+            return "Triton is not installed; pip install 'semlang[gpu]'"
+        try:
+            from .triton_pools import refusal
+        except ImportError as error:
+            return f"Triton cannot be imported: {first_line(error)}"
+        return refusal(self.layers, self.device)
 
     def allocate(self, slots: int) -> None:
         """Reserve the KV pool. Raises ModelLoadError when memory does not suffice."""
@@ -80,6 +99,10 @@ class TorchRunner:
         try:
             if self._compiled is not None:
                 self._pools = CpuPools(self._compiled, self.layers, slots)
+            elif self._triton:
+                from .triton_pools import TritonPools
+
+                self._pools = TritonPools(self.layers, slots, self.device)
             else:
                 self._pools = TorchPools(self.layers, slots, self.device)
         except RuntimeError as error:  # torch reports CPU and CUDA exhaustion alike

@@ -1,0 +1,1 @@
+"""Attention over a context tree on GPUs, in Triton."""

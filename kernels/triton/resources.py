@@ -1,0 +1,93 @@
+"""What the kernels need of a GPU, found without one: they are compiled for it and their code is looked at."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from . import kernels
+from .attention import attend_constants, merge_constants
+from .tiles import Tiles
+
+SHARED_BYTES = {80: 163 * 1024, 90: 227 * 1024}
+"""Shared memory that a program may have, by compute capability."""
+REGISTERS = 65536
+TYPES = {"bfloat16": "*bf16", "float16": "*fp16", "float32": "*fp32"}
+
+INTEGERS = ("query_row", "query_head", "key_head", "key_slot", "value_head", "value_slot")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Of one compiled kernel: per thread registers and bytes of stack, where spilled ones go; bytes of shared memory;
+    instructions in its PTX: products on tensor cores (`wgmma` for whole warp groups) and asynchronous copies."""
+
+    registers: int
+    stack: int
+    shared: int
+    mma: int
+    wgmma: int
+    async_copies: int
+    capability: int
+    warps: int
+
+    @property
+    def programs_per_core(self) -> int:
+        """Programs that a multiprocessor holds at once."""
+        by_registers = REGISTERS // (self.registers * 32 * self.warps)
+        return min(by_registers, SHARED_BYTES[self.capability] // max(1, self.shared))
+
+
+def attend_resources(capability: int, tiles: Tiles, *, group: int, key_size: int, value_size: int, dtype: str,
+                     kv_heads: int = 8, capped: bool = False, windowed: bool = False) -> Resources:
+    """Compile `kernels.attend` for compute capability 80 or 90."""
+    number = TYPES[dtype]
+    signature = {"query": number, "key_pool": number, "value_pool": number, "plan": "*i32", "partials": "*fp32",
+                 "sums": "*fp32", "score_scale": "fp32", "soft_cap": "fp32", "window": "i32",
+                 **dict.fromkeys(INTEGERS, "i32")}
+    return _compile(kernels.attend, signature, attend_constants(
+        tiles, kv_heads=kv_heads, group=group, key_size=key_size, value_size=value_size, capped=capped,
+        windowed=windowed), capability, tiles.warps, unaligned=("score_scale", "soft_cap", "window"))
+
+
+def merge_resources(capability: int, *, heads: int, value_size: int, dtype: str) -> Resources:
+    """Compile `kernels.merge` for compute capability 80 or 90."""
+    signature = {"output": TYPES[dtype], "plan": "*i32", "partials": "*fp32", "sums": "*fp32", "sinks": "*fp32",
+                 "output_row": "i32", "output_head": "i32"}
+    return _compile(kernels.merge, signature, merge_constants(heads, value_size, False), capability, 4)
+
+
+def _compile(kernel: Any, signature: dict[str, str], constants: dict[str, Any], capability: int, warps: int,
+             unaligned: tuple[str, ...] = ()) -> Resources:
+    # As at a launch, pointers and strides are multiples of 16.
+    aligned: dict[tuple[int, ...], Any] = {
+        (i,): [["tt.divisibility", 16]] for i, name in enumerate(signature) if name not in unaligned}
+    source = ASTSource(fn=kernel, signature={**signature, **dict.fromkeys(constants, "constexpr")},
+                       constexprs=constants, attrs=aligned)
+    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32),
+                              options={"num_warps": warps, "enable_fp_fusion": True})
+    ptx = str(compiled.asm["ptx"])
+    registers, stack = _usage(compiled.asm["cubin"])
+    return Resources(registers, stack, int(compiled.metadata.shared), ptx.count("mma.sync"),
+                     ptx.count("wgmma.mma_async"), ptx.count("cp.async.c"), capability, warps)
+
+
+def _usage(binary: bytes) -> tuple[int, int]:
+    """Registers and bytes of stack of a thread, as they stand in the code for the GPU."""
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(binary)
+        file.flush()
+        done = subprocess.run([str(tool), "-res-usage", file.name], capture_output=True, text=True, check=True)
+    found = re.search(r"REG:(\d+) STACK:(\d+) SHARED:\d+ LOCAL:(\d+)", done.stdout)
+    if found is None:
+        raise RuntimeError(f"the code for the GPU does not tell its registers: {done.stdout}")
+    return int(found[1]), int(found[2]) + int(found[3])
