@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .clean import clean
 from .embedding import FastTextEmbedding, needed
 from .similarity import Past, Vectors, nearest
+
+FEW_TEXTS = 20
+"""Of a past this large or larger, TF-IDF leaves out words that occur in one text only."""
 
 Answer = tuple[str, float]
 """A category and how sure the method is, from 0 to 1."""
@@ -45,13 +48,27 @@ class Majority:
         return category, count / self._counts.total()
 
 
+@lru_cache(maxsize=1)
+def tfidf_of(texts: tuple[str, ...]) -> tuple[Any, Any]:
+    """A vectorizer that knows exactly these texts, and their sparse matrix (n, words and pairs), rows of length 1."""
+    library = needed("sklearn.feature_extraction.text", "TF-IDF")
+    fewest = 2 if len(texts) >= FEW_TEXTS else 1
+    vectorizer = library.TfidfVectorizer(analyzer=words_and_pairs, sublinear_tf=True, min_df=fewest)
+    return vectorizer, vectorizer.fit_transform([*texts])
+
+
+@lru_cache(maxsize=4096)
+def words_and_pairs(text: str) -> tuple[str, ...]:
+    """Words of two characters or more, in lower case, and neighbouring pairs of them."""
+    library = needed("sklearn.feature_extraction.text", "TF-IDF")
+    return tuple(library.CountVectorizer(ngram_range=(1, 2)).build_analyzer()(text))
+
+
 class _Tfidf:
-    """TF-IDF of words and pairs of words over the whole past, sparse."""
+    """TF-IDF over the whole past."""
 
     def fit(self, texts: Sequence[str], categories: Sequence[str], days: NDArray[np.float64]) -> None:
-        vectorizer = needed("sklearn.feature_extraction.text", "TF-IDF").TfidfVectorizer
-        self._vectorizer = vectorizer(sublinear_tf=True, ngram_range=(1, 2), stop_words="english")
-        self._matrix = self._vectorizer.fit_transform(texts)
+        self._vectorizer, self._matrix = tfidf_of(tuple(texts))
         self._categories = list(categories)
 
     def extend(self, text: str, category: str, day: float) -> None:
@@ -73,11 +90,11 @@ class TfidfNeighbours(_Tfidf):
 
 
 class TfidfVectorMachine(_Tfidf):
-    """A linear support vector machine; its confidence is the softmax of its margins."""
+    """A linear support vector machine, all categories of equal weight; its confidence is the softmax of its margins."""
 
     def fit(self, texts: Sequence[str], categories: Sequence[str], days: NDArray[np.float64]) -> None:
         super().fit(texts, categories, days)
-        self._machine = needed("sklearn.svm", "the SVM").LinearSVC()
+        self._machine = needed("sklearn.svm", "the SVM").LinearSVC(class_weight="balanced")
         self._one = categories[0] if len(set(categories)) == 1 else None
         if self._one is None:
             self._machine.fit(self._matrix, self._categories)
@@ -114,17 +131,17 @@ class BoostedTrees(_Tfidf):
 
 
 class FastTextClassifier:
-    """FastText's own answer over the cleaned text."""
+    """FastText's own answer."""
 
     def fit(self, texts: Sequence[str], categories: Sequence[str], days: NDArray[np.float64]) -> None:
         self.embedding = FastTextEmbedding()
-        self.embedding.fit([fasttext_text(text) for text in texts], categories)
+        self.embedding.fit(texts, categories)
 
     def extend(self, text: str, category: str, day: float) -> None:
         """Nothing: FastText is trained when it is told to."""
 
     def predict(self, text: str, day: float) -> Answer:
-        shares = self.embedding.probabilities([fasttext_text(text)])[0]
+        shares = self.embedding.probabilities([text])[0]
         best = int(np.argmax(shares))
         return self.embedding.categories[best], float(shares[best])
 
@@ -138,26 +155,20 @@ class FastTextRetrieval:
 
     def fit(self, texts: Sequence[str], categories: Sequence[str], days: NDArray[np.float64]) -> None:
         self._embedding = FastTextEmbedding()
-        cleaned = [fasttext_text(text) for text in texts]
-        self._embedding.fit(cleaned, categories)
-        self._vectors: Vectors = self._embedding.vectors(cleaned)
+        self._embedding.fit(texts, categories)
+        self._vectors: Vectors = self._embedding.vectors(texts)
         self._categories, self._days = list(categories), days
 
     def extend(self, text: str, category: str, day: float) -> None:
-        self._vectors = np.vstack([self._vectors, self._embedding.vectors([fasttext_text(text)])])
+        self._vectors = np.vstack([self._vectors, self._embedding.vectors([text])])
         self._categories.append(category)
         self._days = np.append(self._days, day)
 
     def predict(self, text: str, day: float) -> Answer:
-        vector = self._embedding.vectors([fasttext_text(text)])[0]
+        vector = self._embedding.vectors([text])[0]
         past = Past([""] * len(self._categories), self._categories, self._vectors, self._days)
-        found = nearest(past, vector, day, k=self.k, alpha=self.alpha, distinct=False, id="the incident itself")
+        found = nearest(past, vector, day, k=self.k, alpha=self.alpha, distinct=False, id="-")
         return vote([(n.category, n.similarity) for n in found])
-
-
-def fasttext_text(text: str) -> str:
-    """What FastText is shown."""
-    return clean(text).lower()
 
 
 def vote(neighbours: Sequence[Answer]) -> Answer:

@@ -6,7 +6,9 @@ import re
 from html.parser import HTMLParser
 
 MOST_WORDS = 300
-"""Words that are kept; the published pipeline cuts there too."""
+"""Words that a prompt gets; the published pipeline cuts there too."""
+MOST_KEPT_WORDS = 2000
+"""Words that a history keeps, and incidents are found by."""
 
 _TAG = re.compile(r"</?[a-zA-Z][a-zA-Z0-9]*(\s[^<>]*)?/?>")
 _URL = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+|\bwww\.\S+", re.IGNORECASE)
@@ -16,6 +18,7 @@ _FILE_NAME = re.compile(r"(?<!\w)(?:[A-Za-z]:)?(?:[\w.-]*[\\/])+[\w.-]*\.\w{1,5}
 _DIGITS = re.compile(r"\d+")
 _BRACKETS = re.compile(r"[\[\](){}<>]")
 _LONE_SIGNS = re.compile(r"(?<!\w)[^\w\s]+(?!\w)")
+_NO_LETTERS = re.compile(r"[\W\d_]+")
 _SKIPPED = frozenset({"script", "style"})
 
 
@@ -62,3 +65,8 @@ def clean(text: str, most_words: int = MOST_WORDS) -> str:
     for pattern in (_URL, _GUID, _HEXADECIMAL, _FILE_NAME, _BRACKETS, _DIGITS, _LONE_SIGNS):
         text = pattern.sub(" ", text)
     return cut_words(text, most_words)
+
+
+def letters_only(text: str) -> str:
+    """What embeddings by words see: words of letters, in lower case, one space between; the parts of a_b are words."""
+    return _NO_LETTERS.sub(" ", strip_html(text).lower()).strip()

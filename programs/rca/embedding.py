@@ -16,6 +16,8 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from .clean import letters_only
+
 Vectors = NDArray[np.float32]
 
 
@@ -63,7 +65,7 @@ class FastTextEmbedding:
         numbers = {category: number for number, category in enumerate(self.categories)}
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory, "train.txt")
-            lines = (f"__label__{numbers[c]} {one_line(text)}\n" for text, c in zip(texts, categories, strict=True))
+            lines = (f"__label__{numbers[c]} {letters_only(text)}\n" for text, c in zip(texts, categories, strict=True))
             path.write_text("".join(lines), encoding="utf-8")
             self._model = library.train_supervised(str(path), wordNgrams=2, thread=1, verbose=0, **self.settings)
         self._read_output()
@@ -75,7 +77,7 @@ class FastTextEmbedding:
 
     def vectors(self, texts: Sequence[str]) -> Vectors:
         """float32 (n, dimension)."""
-        found = [self._model.get_sentence_vector(one_line(text)) for text in texts]
+        found = [self._model.get_sentence_vector(letters_only(text)) for text in texts]
         return np.array(found, np.float32).reshape(len(texts), -1)
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
@@ -118,7 +120,7 @@ class TfidfEmbedding:
 
     def _new(self, **settings: Any) -> Any:
         vectorizer = needed("sklearn.feature_extraction.text", "TF-IDF").TfidfVectorizer
-        return vectorizer(sublinear_tf=True, ngram_range=(1, 2), stop_words="english", dtype=np.float32, **settings)
+        return vectorizer(sublinear_tf=True, ngram_range=(1, 2), dtype=np.float32, **settings)
 
     def fit(self, texts: Sequence[str], categories: Sequence[str]) -> None:
         """The categories are not looked at."""
@@ -198,7 +200,8 @@ def make_embedding(name: str) -> Embedding:
     if kind == "sentence" and rest:
         return SentenceEmbedding(rest)
     if name not in EMBEDDINGS:
-        raise EmbeddingError(f"there is no embedding `{name}`; there are {', '.join(EMBEDDINGS)} and sentence:DIRECTORY")
+        raise EmbeddingError(f"there is no embedding `{name}`; there are "
+                             f"{', '.join(EMBEDDINGS)} and sentence:DIRECTORY")
     return EMBEDDINGS[name]()
 
 
@@ -209,8 +212,3 @@ def needed(module: str, what: str) -> Any:
     except ImportError:
         library = module.partition(".")[0].replace("sklearn", "scikit-learn")
         raise EmbeddingError(f"{what} needs {library}; install it with: pip install 'semlang[rca]'") from None
-
-
-def one_line(text: str) -> str:
-    """FastText takes one line for one text."""
-    return " ".join(text.split())

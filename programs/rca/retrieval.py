@@ -8,18 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .classifiers import fasttext_text, tfidf_of, vote
+from .classifiers import tfidf_of, vote
 from .embedding import FastTextEmbedding
 from .labelled import Labelled, first_occurrences
 from .metrics import Prediction
 from .similarity import ALPHAS
 
 NEIGHBOURS = (1, 3, 5, 7, 9)
+WITNESSES = 5
+"""Neighbours that tell how sure an answer is, even where only the nearest decides."""
 
 
 @dataclass(frozen=True)
 class Distances:
-    """For each judged incident: its row, Euclidean distances to the rows before it, and how many days these lie back."""
+    """For each judged incident: its row, Euclidean distances to the rows before it, days since these."""
 
     row: int
     distances: NDArray[np.float64]
@@ -52,13 +54,12 @@ def fasttext_distances(texts: Sequence[str], incidents: Sequence[Labelled], firs
                        refit_every: int = 10) -> list[Distances]:
     """By FastText trained on the incidents before, anew after every `refit_every`."""
     days = np.array([incident.day for incident in incidents])
-    cleaned = [fasttext_text(text) for text in texts]
     found = []
     for begin in range(first, len(texts), refit_every):
         embedding = FastTextEmbedding()
-        embedding.fit(cleaned[:begin], [incident.category for incident in incidents[:begin]])
+        embedding.fit(texts[:begin], [incident.category for incident in incidents[:begin]])
         end = min(begin + refit_every, len(texts))
-        vectors = embedding.vectors(cleaned[:end]).astype(np.float64)
+        vectors = embedding.vectors(texts[:end]).astype(np.float64)
         found += [Distances(row, np.linalg.norm(vectors[:row] - vectors[row], axis=1), days[row] - days[:row])
                   for row in range(begin, end)]
     return found
@@ -92,22 +93,29 @@ def retrieve(distances: Sequence[Distances], categories: Sequence[str], k: int, 
     return [Prediction(categories[one.row], *_vote(one, categories, k, alpha), new[one.row]) for one in distances]
 
 
-def retrieve_fitted(distances: Sequence[Distances], categories: Sequence[str], k: int = 1,
-                    alphas: Sequence[float] = ALPHAS) -> tuple[list[Prediction], dict[float, int]]:
-    """As `retrieve`, with the α that was right most often so far, the smallest of equals; how often each was taken."""
-    new = first_occurrences(categories)
-    right, taken = dict.fromkeys(alphas, 0), dict.fromkeys(alphas, 0)
-    predictions = []
+def fitted_alphas(distances: Sequence[Distances], categories: Sequence[str], k: int = 1,
+                  alphas: Sequence[float] = ALPHAS) -> list[float]:
+    """For each judged incident the α that was right most often for those judged before it, the smallest of equals."""
+    right = dict.fromkeys(alphas, 0)
+    chosen = []
     for one in distances:
-        chosen = min(alphas, key=lambda alpha: (-right[alpha], alpha))
-        taken[chosen] += 1
-        answers = {alpha: _vote(one, categories, k, alpha) for alpha in alphas}
-        predictions.append(Prediction(categories[one.row], *answers[chosen], new[one.row]))
+        chosen.append(min(alphas, key=lambda alpha: (-right[alpha], alpha)))
         for alpha in alphas:
-            right[alpha] += answers[alpha][0] == categories[one.row]
-    return predictions, taken
+            right[alpha] += _vote(one, categories, k, alpha)[0] == categories[one.row]
+    return chosen
+
+
+def retrieve_fitted(distances: Sequence[Distances], categories: Sequence[str], k: int = 1) -> list[Prediction]:
+    """As `retrieve`, with `fitted_alphas`."""
+    new = first_occurrences(categories)
+    return [Prediction(categories[one.row], *_vote(one, categories, k, alpha), new[one.row])
+            for one, alpha in zip(distances, fitted_alphas(distances, categories, k), strict=True)]
 
 
 def _vote(one: Distances, categories: Sequence[str], k: int, alpha: float) -> tuple[str, float]:
+    """The answer of the `k` nearest; how sure: its share among the similarities of at least five."""
     similar = one.similarities(alpha)
-    return vote([(categories[row], float(similar[row])) for row in one.order(alpha)[:k]])
+    nearest = [(categories[row], float(similar[row])) for row in one.order(alpha)[:max(k, WITNESSES)]]
+    answer, _ = vote(nearest[:k])
+    total = sum(weight for _, weight in nearest)
+    return answer, sum(weight for category, weight in nearest if category == answer) / total if total > 0 else 0.0
