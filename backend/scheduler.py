@@ -178,7 +178,7 @@ class Scheduler:
         if row in self._rows:
             self._rows[row].append(call)
             return None
-        if not call.is_urgent and self._spare_seconds is not None and self._spare_seconds <= 0:
+        if not call.is_urgent and self._spare_seconds is not None and self._spare_seconds < 1e-9:
             return Wait.URGENT
         path = self._tree.path(call.tip)
         self._tree.claim(path, call.tip.position)

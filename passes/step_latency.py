@@ -1,9 +1,10 @@
 """How long a step may take while calls whose own latency counts are decoding in it.
 
-Every step gives each of them one token, so what other calls add to the step delays all of them. The target: a step
-takes no longer than `STEP_SECONDS`, or twice what it would take without the others, whichever is more. That is twenty
-tokens a second or half the speed of an engine that is slower by itself: faster than people read, and the others
-keep most of the machine.
+Every step gives each of them one token, so what other calls add to the step delays all of them; but shorter steps
+are more steps, whose fixed cost the others pay. The more calls a step delays, the less may be added to it: a step
+takes no longer than `STEP_SECONDS`, or than twelve times what it would take without the others, shared by the calls
+that are delayed, but never less than twice that; whichever is more. In the benchmark of mixed programs this leaves
+summaries within 5 % of an engine that does not look at objectives, where chats are up to twice as fast.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 from .cost_model import CostModel
 
 STEP_SECONDS = 0.05
+MOST_STRETCH = 12.0
+LEAST_STRETCH = 2.0
 LEAST_PROMPT_TOKENS = 16
 """A prompt goes on by at least so many tokens in a step, however little time is left."""
 
@@ -18,7 +21,8 @@ LEAST_PROMPT_TOKENS = 16
 def spare_seconds(costs: CostModel, urgent_rows: int, urgent_read: float) -> float:
     """Seconds that other calls may add to a step in which `urgent_rows` decode and read `urgent_read` KV tokens."""
     alone = costs.step_seconds(0, urgent_rows, urgent_read)
-    return max(STEP_SECONDS, 2 * alone) - alone
+    stretch = max(LEAST_STRETCH, MOST_STRETCH / max(urgent_rows, 1))
+    return max(STEP_SECONDS, stretch * alone) - alone
 
 
 def prompt_tokens_in(costs: CostModel, seconds: float, position: int) -> int:

@@ -13,7 +13,7 @@ from semlang.passes.step_latency import LEAST_PROMPT_TOKENS, STEP_SECONDS, promp
 
 TOKENS = 6
 SLOW = CostModel(step=0.0, batch=0.0, prefill_token=0.001, decode_row=0.01, kv_token=0.0, attention=0.0)
-"""Beside one urgent row, a step has 0.04 s to spare: 40 prompt tokens, or four rows."""
+"""Beside one urgent row, a step has 0.11 s to spare: 110 prompt tokens, or eleven rows."""
 
 
 @pytest.fixture
@@ -93,12 +93,16 @@ def test_prompts_of_others_are_cut_while_urgent_calls_decode(engines: list[StepE
     events = steps(engine, [(4, Priority(objective="latency")), (600, Priority())], tokens=8)
     prompt_tokens = sizes(events, "prefill_tokens")
     assert prompt_tokens[0] == 604, "nothing is decoding yet"
-    engine = made(engines, max_step_tokens=100)
+    engine = made(engines, max_step_tokens=200)
     engine.costs = SLOW
-    events = steps(engine, [(4, Priority(objective="latency")), (600, Priority())], tokens=8)
-    assert sizes(events, "prefill_tokens")[:8] == [100, *[40] * 7]
+    events = steps(engine, [(4, Priority(objective="latency")), (1600, Priority())], tokens=8)
+    assert sizes(events, "prefill_tokens")[:8] == [200, *[110] * 7]
     assert sizes(events, "decode_rows")[:8] == [0, *[1] * 7]
-    assert max(sizes(events, "prefill_tokens")[8:]) == 100, "as soon as the urgent call has ended"
+    assert max(sizes(events, "prefill_tokens")[8:]) == 200, "as soon as the urgent call has ended"
+    engine = made(engines, max_step_tokens=200)
+    engine.costs = SLOW
+    events = steps(engine, [(4, Priority(objective="latency"))] * 6 + [(600, Priority())], tokens=8)
+    assert sizes(events, "prefill_tokens")[1] == 60, "the more calls a step delays, the less is added to it"
 
 
 def test_slack_and_equal_urgency_leave_prompts_alone(engines: list[StepEngine]) -> None:
@@ -112,7 +116,7 @@ def test_slack_and_equal_urgency_leave_prompts_alone(engines: list[StepEngine]) 
 def test_rows_of_others_are_limited_too_but_go_on(engines: list[StepEngine]) -> None:
     engine = made(engines)
     engine.costs = SLOW
-    events = steps(engine, [(4, Priority(objective="latency"))] + [(4, Priority())] * 9)
+    events = steps(engine, [(4, Priority(objective="latency"))] + [(4, Priority())] * 19)
     assert sizes(events, "rows")[1:TOKENS] == [1 + rows_within(SLOW, 4)] * (TOKENS - 1)
     assert "urgent calls are decoding" in waited(events)["10"]
     slower = CostModel(step=9.0)
@@ -132,10 +136,12 @@ def test_a_step_says_why_calls_wait(engines: list[StepEngine]) -> None:
 
 def test_what_others_may_add() -> None:
     alone = SLOW.step_seconds(0, 1, 0)
-    assert spare_seconds(SLOW, 1, 0) == pytest.approx(STEP_SECONDS - alone)
-    slow = CostModel(step=1.0)
-    assert spare_seconds(slow, 1, 0) == pytest.approx(slow.step_seconds(0, 1, 0))
+    assert spare_seconds(SLOW, 1, 0) == pytest.approx(11 * alone)
+    assert spare_seconds(SLOW, 4, 0) == pytest.approx(2 * SLOW.step_seconds(0, 4, 0))
+    assert spare_seconds(SLOW, 40, 0) == pytest.approx(SLOW.step_seconds(0, 40, 0))
+    fast = CostModel(step=1e-3, decode_row=0.0)
+    assert spare_seconds(fast, 1, 0) == pytest.approx(STEP_SECONDS - fast.step_seconds(0, 1, 0))
     assert prompt_tokens_in(SLOW, 0.04, 0) == 40 and prompt_tokens_in(SLOW, 0.001, 0) == LEAST_PROMPT_TOKENS
-    assert rows_within(SLOW, 0) == 4 and rows_within(CostModel(decode_row=1.0), 0) == 1
+    assert rows_within(SLOW, 0) == 11 and rows_within(CostModel(step=0, decode_row=1.0), 0, urgent_rows=12) == 12
     free = CostModel(0, 0, 0, 0, 0, 0, 0)
     assert rows_within(free, 5) > 10**6 < prompt_tokens_in(free, 0.01, 0)

@@ -18,7 +18,7 @@ from semlang.passes.batch_size import (
     shared_costs,
 )
 from semlang.passes.cost_model import CostModel
-from semlang.passes.step_latency import STEP_SECONDS
+from semlang.passes.step_latency import spare_seconds
 
 UNITS = CostModel(step=8.0, batch=4.0, prefill_token=0.25, decode_row=0.5, kv_token=1 / 64, attention=1 / 256, call=1.0,
                   max_batch=8, max_step_tokens=32)
@@ -117,9 +117,10 @@ def test_calls_beside_leave_room_in_each_step() -> None:
     shape = GroupShape(100, 20, 0, 10)
     free, bound = choose_batch(shape, Limits(costs)), choose_batch(shape, Limits(costs, None, 1))
     assert free.batch == 100 and free.step_tokens == costs.max_step_tokens
-    assert 1 < bound.batch <= most_rows(shape, Limits(costs, None, 1)) == 4
-    assert costs.step_seconds(0, 1 + bound.batch, 0) <= STEP_SECONDS
-    assert costs.step_seconds(bound.step_tokens, bound.batch, 0) <= STEP_SECONDS, "the urgent row and all but one"
+    longest = costs.step_seconds(0, 1, 0) + spare_seconds(costs, 1, 0)
+    assert 1 < bound.batch <= most_rows(shape, Limits(costs, None, 1)) < 100
+    assert costs.step_seconds(0, 1 + bound.batch, 0) <= longest
+    assert costs.step_seconds(bound.step_tokens, bound.batch, 0) <= longest, "the urgent row and all but one"
 
 
 def test_huge_groups_cost_nothing_to_size() -> None:

@@ -89,7 +89,7 @@ def test_throughput_leaves_room_for_latency_beside_it() -> None:
     body = constant_list(40) + MAP.format(v="y", list="%list", head="engine.root") + single
     both = groups(program(body, "%ys, %s", "throughput, latency"))
     assert both["s"]["batch"] == 1 and both["y"]["alone"] == 40
-    assert 1 <= both["y"]["batch"] <= 8 and 16 <= both["y"]["step_tokens"] < 64
+    assert 1 <= both["y"]["batch"] < 40 and 16 <= both["y"]["step_tokens"] < 512
     calm = groups(program(body, "%ys, %s", "throughput, throughput"))
     assert calm["y"]["batch"] == 40 and "step_tokens" not in calm["y"]
 
