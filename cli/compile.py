@@ -49,14 +49,18 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def passes_to(level: Level, optimization: int, allow: Collection[str] = ()) -> list[Pass]:
-    """The pipeline of `-O{optimization}` up to a level. What shows prompts shows their text, not token ids."""
+    """The pipeline of `-O{optimization}` up to a level.
+
+    What shows prompts shows their text, not token ids, and what their calls are for where the pipeline decides it.
+    """
     from ..passes.pipelines import pipeline
 
     passes = pipeline(optimization, allow)
     if level is Level.ENGINE:
         return passes
     lowering = next(number for number, p in enumerate(passes) if p.gives is Level.ENGINE)
-    return [p for p in passes[:lowering] if p.name != "tokenize"]
+    return ([p for p in passes[:lowering] if p.name != "tokenize"]
+            + [p for p in passes[lowering:] if p.name == "propagate-objectives"])
 
 
 COMMAND = Command("compile", "Print the intermediate representation of a program.", configure, execute)

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from ..ir.definition import Level
+from . import messages
 from .command import Command
 from .models import choose_models, declared_models, target_of
 from .options import add_models, read_source, write_output
 from .pipelines import add_instruments, run_passes
+
+if TYPE_CHECKING:
+    from ..ir.core import Module
+    from ..passes.base import Pass
+
+LOWERING = ((Level.SEM, ("inline", "tokenize"), Level.PROMPT),
+            (Level.PROMPT, ("tokenize", "lower-engine"), Level.ENGINE))
+"""From one level to the next: the passes that `-O0` lowers with."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,9 +50,29 @@ def execute(arguments: argparse.Namespace) -> int:
     module = parse_module(source)
     verify_input(module, source)
     choice = choose_models(module, declared_models(module), arguments, arguments.file)
+    if arguments.level is None:
+        passes = with_lowering(passes, module)
     run_passes(module, passes, target_of(choice), arguments, arguments.file)
     write_output(arguments.output, print_module(module, locations=arguments.locations))
     return 0
+
+
+def with_lowering(passes: Sequence[Pass], module: Module) -> list[Pass]:
+    """`passes` with those between that lower the module where the next one takes a later level only; says so."""
+    from ..ir.levels import levels_of
+    from ..passes.registry import pass_class
+
+    found: list[Pass] = []
+    levels = levels_of(module)
+    for p in passes:
+        while not levels & p.levels and (step := next((step for step in LOWERING if step[0] in levels), None)):
+            _, names, level = step
+            messages.note(f"{' and '.join(names)} run before {p.name}, which takes a module of a later level")
+            found += [pass_class(name)() for name in names]
+            levels = frozenset({level})
+        found.append(p)
+        levels = frozenset({p.gives}) if p.gives is not None else levels
+    return found
 
 
 COMMAND = Command("opt", "Run passes over IR text.", configure, execute)

@@ -198,7 +198,8 @@ class _Run:
         if not levels & p.levels:
             takes = " or ".join(sorted(level.value for level in p.levels))
             has = " or ".join(sorted(level.value for level in levels)) or "mixed"
-            raise InputError.of("E0925", f"the pass `{p.name}` takes a module of level {takes}; this one is {has}")
+            raise InputError.of("E0925", f"the pass `{p.name}` takes a module of level {takes}; this one is {has}",
+                                fix="`semc passes` lists the passes of each level in the order in which they belong")
 
     def _text(self) -> str:
         return print_module(self.module, locations=self.options.locations)

@@ -9,12 +9,15 @@ from typing import ClassVar
 
 from ..ir.core import Module, Op
 from ..ir.definition import Level
+from ..ir.diagnostics import InputError
 from ..ir.target import ModelTarget, Target
 from .base import Pass, Report
 from .cost_model import cost_model_of
 from .group_calls import GroupCall, GroupCalls
 from .placement import EngineLoad, place
 from .static_knowledge import StaticKnowledge, static_knowledge
+
+MOST_ENGINES = 10_000
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,11 @@ class Place(Pass):
     """How many engines run each model; none for what the target says."""
     most_calls: int = 512
     """Stages with more calls are left to the run, as the policy takes time."""
+
+    def __post_init__(self) -> None:
+        if self.engines is not None and not 1 <= self.engines <= MOST_ENGINES:
+            raise InputError.of("E0923", f"`{self.engines}` is no value for `engines`, which takes an integer from 1 "
+                                         f"to {MOST_ENGINES}, or `none`")
 
     def run(self, module: Module, target: Target) -> Report:
         """Place the groups of every program."""

@@ -53,8 +53,10 @@ def test_the_example_of_the_design(semc: Any) -> None:
     ):
         assert line in shown, line
     shown = semc("compile", str(SNAKE), "--emit", "engine")
-    for part in ("engine.fill(engine.root, tokens<", '"You are an expert software engineer',
-                 "%code, %1 = engine.generate(%0)", "osl = [1, 256]", "engine.free(%"):
+    for part in ("  engine.group(@g0) {objective = latency, batch = 1, size = 1, depth = 1}",
+                 '  %0 = engine.fill(engine.root, tokens<3 : "You are an" : [', "]>) {shared = 2",
+                 "  %1 = engine.fill(%0, tokens<12 : ", "  %code, %2 = engine.generate(%1) {", "group = @g0",
+                 "osl = [1, 256]} : text, ctx", "engine.free(%"):
         assert part in shown, part
 
 
@@ -82,9 +84,27 @@ def test_wrong_ir(semc: Any, text: str, code: str | None) -> None:
 
 @pytest.mark.parametrize(("passes", "code"), [
     ("nope", "E0920"), ("inline{x=1}", "E0922"), ("inline,,fold", "E0921"), ("inline{", "E0921"), ("fold", None),
-    ("lower-engine", "E0925"),
+    ("lower-engine,inline", "E0925"), ("place,hoist-prefixes", "E0925"),
+    ("place{engines=0}", "E0923"), ("place{engines=-3}", "E0923"), ("place{engines=99999999999999}", "E0923"),
+    ("hoist-prefixes{min-tokens=8},size-batches", None), ("free-contexts", None),
 ])
 def test_pass_lists(semc: Any, passes: str, code: str | None) -> None:
     Path("snake.sir").write_text(semc("compile", str(SNAKE), "--emit", "sem"))
     semc("opt", "snake.sir", "--passes", passes, code=0 if code is None else 2)
     assert code is None or f"error[{code}]" in semc.err
+
+
+@pytest.mark.parametrize("level", ["sem", "prompt"])
+def test_modules_are_lowered_to_where_a_pass_belongs(semc: Any, level: str) -> None:
+    Path("snake.sir").write_text(semc("compile", str(SNAKE), "--emit", level))
+    text = semc("opt", "snake.sir", "--passes", "hoist-prefixes{min-tokens=2},fuse-task-groups,size-batches")
+    assert "tokenize and lower-engine run before fuse-task-groups" in semc.err
+    assert text.count("batch = 1") == 2 and ("{shared = 2}" in text) == (level == "sem")
+    Path("lowered.sir").write_text(text)
+    assert semc("run", "lowered.sir", *REFERENCE) == semc("run", str(SNAKE), *REFERENCE)
+
+
+def test_prompts_show_what_calls_are_for(semc: Any) -> None:
+    text = semc("compile", str(SNAKE), "--emit", "prompt")
+    assert text.count("objective = latency, slack = 0.0, depth = ") == 2 and "You are an expert" in text
+    assert "slack" not in semc("compile", str(SNAKE), "--emit", "prompt", "-O1")
