@@ -118,7 +118,7 @@ def test_rows_of_others_are_limited_too_but_go_on(engines: list[StepEngine]) -> 
     engine.costs = SLOW
     events = steps(engine, [(4, Priority(objective="latency"))] + [(4, Priority())] * 19)
     assert sizes(events, "rows")[1:TOKENS] == [1 + rows_within(SLOW, 4)] * (TOKENS - 1)
-    assert "urgent calls are decoding" in waited(events)["10"]
+    assert "urgent calls are decoding" in waited(events)["20"]
     slower = CostModel(step=9.0)
     engine = made(engines)
     engine.costs = slower
