@@ -30,6 +30,7 @@ class NextUses:
         self._users: dict[Value, list[Op]] = {}
         self._steps: dict[Op, tuple[int, ...]] = {}
         self._first: dict[Value, int | None] = {}
+        self._sure: set[Op] = set()
         operations = list(walk(module.ops))
         for op in operations:
             for region in op.regions:
@@ -44,6 +45,8 @@ class NextUses:
             if op.name == "engine.fill":
                 self._first_wait(op.result)
                 self._steps[op] = self._uses(op.result, self._home[op])
+                if self._is_sure(op):
+                    self._sure.add(op)
 
     def steps(self, fill: Op) -> tuple[int, ...]:
         """Generates one after another from the beginning of the region to each use, in order, without repeats."""
@@ -52,6 +55,10 @@ class NextUses:
     def waits(self, fill: Op) -> int | None:
         """Calls that the first use waits for; None where there is none."""
         return self._first[fill.result]
+
+    def is_sure(self, fill: Op) -> bool:
+        """Whether the context is used whatever branches run; loops are taken to turn."""
+        return fill in self._sure
 
     def region(self, fill: Op) -> Region:
         """The region of a fill."""
@@ -79,6 +86,24 @@ class NextUses:
         targets = {f.target for f in flows(op) if f.source is value and (not leaves or f.target in op.results)}
         found = [wait for target in targets if (wait := self._first_wait(target)) is not None]
         return min(found, default=None)
+
+    def _is_sure(self, fill: Op) -> bool:
+        """Outwards from every use, out of a `flow.if` only when both of its branches have one."""
+        home = self._home[fill]
+        work = [self._home[user] for user in self._users.get(fill.result, ())
+                if user.name != "engine.free" and (user.name != "engine.fill" or user in self._sure)]
+        reached: set[Region] = set()
+        while work:
+            region = work.pop()
+            if region is home:
+                return True
+            if region in reached:
+                continue
+            reached.add(region)
+            op = self._around[region]
+            if op.name != "flow.try" and (op.name != "flow.if" or reached.issuperset(op.regions)):
+                work.append(self._home[op])
+        return False
 
     def _uses(self, value: Value, region: Region) -> tuple[int, ...]:
         """Steps of `region`, which defines `value`, that use it or what it becomes."""

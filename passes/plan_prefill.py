@@ -106,9 +106,9 @@ class PlanPrefill(Pass):
 
 
 def _is_late(fill: Op, waits: Waits, uses: NextUses) -> bool:
-    """Whether the first use of a context waits for calls that the context itself does not wait for."""
+    """Whether the first use of a context waits for calls that the context does not wait for, and will come for sure."""
     first = uses.waits(fill)
-    return first is not None and first > waits.of(fill) and bool(uses.steps(fill))
+    return first is not None and first > waits.of(fill) and bool(uses.steps(fill)) and uses.is_sure(fill)
 
 
 def constant_tokens(fill: Op) -> int:

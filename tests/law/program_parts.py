@@ -146,7 +146,8 @@ def functions(draw: st.DrawFn, index: int, heads: list[str], *, chats: bool = Fa
 def variant(draw: st.DrawFn, function: Function) -> Function:
     """The same function under another name; an option of its outputs may differ, a space, a role, or the last words."""
     old, new = draw(st.sampled_from([
-        ("{{output:o0", "{{output:o0"), ("max_tokens=", "max_tokens=1"), (" temperature=0.8", ""), ("seed=7", "seed=8"),
+        ("{{output:o0", "{{output:o0"), *[("max_tokens=", "max_tokens=1")] * 4, (" temperature=0.8", ""),
+        ("seed=7", "seed=8"),
         (' stop="e"', ""), ("top_k=5", "top_k=2"), ("In: {{", "In:{{"), ("In:{{", "In: {{"), ("Out: ", "Out. "),
         ('  system """', '  user """'),
     ]))
