@@ -94,18 +94,19 @@ def within(work: Any, what: str, deadline: float) -> Answer:
 
 
 def choose(incident: dict[str, Any], rules: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """The handler of the first rule that fits: its kind is one of `exact`, or `pattern` is found in kind or title.
+    """The handler of the first rule whose `exact` holds the kind; else of the first whose `pattern` is found in it;
+    else of the first whose pattern is found in the title.
 
     Gives the handler's name and in words which rule it was; `no handler` if none fits.
     """
-    kind, title = incident["kind"], incident["title"]
+    kind = incident["kind"]
     for rule in rules:
         if kind in rule["exact"]:
             return {"handler": rule["handler"], "rule": f"the alert is called {kind}"}
-        pattern = rule["pattern"]
-        for what, text in (("name", kind), ("title", title)):
-            if pattern and re.search(pattern, text, re.IGNORECASE):
-                return {"handler": rule["handler"], "rule": f"the {what} of the alert fits /{pattern}/"}
+    for what, text in (("name", kind), ("title", incident["title"])):
+        for rule in rules:
+            if rule["pattern"] and re.search(rule["pattern"], text, re.IGNORECASE):
+                return {"handler": rule["handler"], "rule": f"the {what} of the alert fits /{rule['pattern']}/"}
     return {"handler": "no handler", "rule": f"no rule fits an alert called {kind}"}
 
 

@@ -83,3 +83,9 @@ def node_of(description: str) -> str:
     """The node in what `kubectl describe pod` printed; "" for none."""
     found = re.search(r"^Node:\s+([\w.-]+)", description, re.MULTILINE)
     return found[1] if found and found[1] != "none" else ""
+
+
+def condition_of(description: str, name: str) -> str:
+    """The status of a condition in what `kubectl describe` printed: `True`, `False`, `Unknown`, or "" if it has none."""
+    found = re.search(rf"\b{re.escape(name)}\s+(True|False|Unknown)\b", description)
+    return found[1] if found else ""
