@@ -33,9 +33,12 @@ STATUSES = {
 }
 """The status that each spelling means; all others are `firing`, so that nothing is lost."""
 
-SCOPE_LABELS = ("pod", "job_name", "deployment", "statefulset", "daemonset", "persistentvolumeclaim", "node",
+SCOPE_LABELS = ("pod", "job_name", "deployment", "statefulset", "daemonset", "persistentvolumeclaim", "node", "service",
                 "instance", "host", "namespace", "cluster")
-"""Labels that say what is affected, the narrowest first."""
+"""Labels that say what is affected, the narrowest first; `service` stands for all of `SERVICE_LABELS`."""
+
+IN_NAMESPACES = frozenset({*SCOPE_LABELS[:6], "service"})
+"""Labels whose values are names within a namespace."""
 
 SERVICE_LABELS = ("app", "app_kubernetes_io_name", "service_name", "deployment", "statefulset", "daemonset",
                   "job_name", "service", "container", "component")
@@ -170,13 +173,12 @@ def shorten(value: Json) -> str:
 def scope_of(labels: dict[str, str]) -> str:
     """What is affected: `pod shop/cart-1`, `node worker-3`, …; "" if no label tells."""
     for name in SCOPE_LABELS:
-        value = labels.get(name)
-        if not value or (name == "instance" and service_of(labels) == "" and _exported(labels)):
+        value = service_of(labels) if name == "service" else labels.get(name)
+        if not value or (name == "instance" and _exported(labels)):
             continue
         namespace = labels.get("namespace")
-        inside = namespace and name in SCOPE_LABELS[:6]
         kind = "job" if name == "job_name" else name
-        return f"{kind} {namespace}/{value}" if inside else f"{kind} {value}"
+        return f"{kind} {namespace}/{value}" if namespace and name in IN_NAMESPACES else f"{kind} {value}"
     return ""
 
 

@@ -86,6 +86,6 @@ def node_of(description: str) -> str:
 
 
 def condition_of(description: str, name: str) -> str:
-    """The status of a condition in what `kubectl describe` printed: `True`, `False`, `Unknown`, or "" if it has none."""
+    """The status of a condition in what `kubectl describe` printed: `True`, `False`, `Unknown`; "" if it has none."""
     found = re.search(rf"\b{re.escape(name)}\s+(True|False|Unknown)\b", description)
     return found[1] if found else ""

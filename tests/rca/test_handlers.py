@@ -125,7 +125,7 @@ KINDS = ["KubePodCrashLooping", "ContainerOOMKilled", "ImagePullBackOff", "HighL
          "KubeJobFailed", "AppDown"]
 
 HEALTHY = {"normal", "running", "resolves", "ready", "enough", "valid", "free", "it was renewed", "none denies",
-           "only this one", "nothing that is known"}
+           "only this one", "no", "nothing that is known"}
 """Results of steps that say that something is well; `nothing that is known` of logs that were read."""
 
 UNSURE = re.compile(r"no reason was found|do not say why|not known|no sign of|cannot be read")
