@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,7 +110,10 @@ def run(command: str, capsys: pytest.CaptureFixture[str]) -> str:
         words = shlex.split(make_lines("run")[-1])
     elif words[0] == "cat":
         return Path(words[1]).read_text(encoding="utf-8")
-    assert Path(words[0]).name == "semc", f"only semc, make and cat are known here: {command}"
+    elif words[:2] == ["python", "-m"]:
+        done = subprocess.run([sys.executable, *words[1:]], check=True, capture_output=True, text=True)
+        return done.stdout + done.stderr
+    assert Path(words[0]).name == "semc", f"only semc, make, cat and python -m are known here: {command}"
     main(words[1:])
     captured = capsys.readouterr()
     return captured.out + captured.err
