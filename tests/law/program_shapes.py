@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
-from program_parts import Function, Scope, leaf
+from program_parts import SAMPLES, Function, Scope, leaf
 
 
 @st.composite
 def twins(draw: st.DrawFn, scope: Scope, declared: list[Function]) -> str:
-    """The first and the last function on equal arguments, and an invariant call in a map that may have no elements."""
-    first, last = declared[0], declared[-1]
+    """The first function and its twin on equal arguments, and an invariant call in a map that may have no elements."""
+    first, last = declared[0], next((function for function in declared if function.name == "Twin"), declared[-1])
     if [kind for _, kind in first.parameters] != [kind for _, kind in last.parameters]:
         last = first
     arguments = ", ".join("chat()" if kind == "chat" else draw(leaf(scope, kind)) for _, kind in first.parameters)
-    lines = ""
+    lines, both = "", ""
     for function in (first, last):
         name = scope.fresh("r")
         lines += f"let {name} = {function.name}({arguments})\n"
+        if function.outputs[0][1] != SAMPLES:
+            both += "${" + (name if len(function.outputs) == 1 else f"{name}.{function.outputs[0][0]}") + "}|"
         for output, kind in function.outputs:
             value = name if len(function.outputs) == 1 else f"{name}.{output}"
             if kind in ("text", "bool", "int(0..10)"):
                 scope.add(value, kind.partition("(")[0])
+    if both:
+        name = scope.fresh("r")
+        lines += f'let {name} = "{both}"\n'
+        scope.add(name, "text")
     texts = [output for output, kind in first.outputs if kind == "text"]
     if texts:
         call = f"{first.name}({arguments})" + ("" if len(first.outputs) == 1 else f".{texts[0]}")

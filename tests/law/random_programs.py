@@ -202,7 +202,7 @@ def _everything(draw: st.DrawFn, scope: Scope) -> str:
     texts = [name for name in scope.variables["text"] if name[0] == "r"]
     texts += [f"join({name})" for name in scope.variables["list[text]"] if name[0] == "r"]
     texts += [f'"${{{name}}}"' for kind in ("int", "bool") for name in scope.variables.get(kind, []) if name[0] == "r"]
-    kept = [f'(try {text} else "")' for text in texts if draw(st.integers(0, 3))]
+    kept = [f'(try {text} else "")' for text in texts if draw(st.integers(0, 5))]
     return " + ".join(kept or ["a"])
 
 
