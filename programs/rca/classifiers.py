@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -52,16 +53,21 @@ class Majority:
 def tfidf_of(texts: tuple[str, ...]) -> tuple[Any, Any]:
     """A vectorizer that knows exactly these texts, and their sparse matrix (n, words and pairs), rows of length 1."""
     library = needed("sklearn.feature_extraction.text", "TF-IDF")
-    fewest = 2 if len(texts) >= FEW_TEXTS else 1
-    vectorizer = library.TfidfVectorizer(analyzer=words_and_pairs, sublinear_tf=True, min_df=fewest)
-    return vectorizer, vectorizer.fit_transform([*texts])
+    for fewest in (2, 1) if len(texts) >= FEW_TEXTS else (1,):
+        vectorizer = library.TfidfVectorizer(analyzer=words_and_pairs, sublinear_tf=True, min_df=fewest)
+        try:
+            return vectorizer, vectorizer.fit_transform([*texts])
+        except ValueError:
+            if fewest == 1:
+                raise
+    raise AssertionError
 
 
 @lru_cache(maxsize=4096)
 def words_and_pairs(text: str) -> tuple[str, ...]:
-    """Words of two characters or more, in lower case, and neighbouring pairs of them."""
+    """Words of two characters or more, in lower case, and neighbouring pairs of them; the empty word where none is."""
     library = needed("sklearn.feature_extraction.text", "TF-IDF")
-    return tuple(library.CountVectorizer(ngram_range=(1, 2)).build_analyzer()(text))
+    return tuple(library.CountVectorizer(ngram_range=(1, 2)).build_analyzer()(text)) or ("",)
 
 
 class _Tfidf:
@@ -97,7 +103,9 @@ class TfidfVectorMachine(_Tfidf):
         self._machine = needed("sklearn.svm", "the SVM").LinearSVC(class_weight="balanced")
         self._one = categories[0] if len(set(categories)) == 1 else None
         if self._one is None:
-            self._machine.fit(self._matrix, self._categories)
+            with warnings.catch_warnings():  # many categories and few incidents are to be expected
+                warnings.filterwarnings("ignore", "The number of unique classes")
+                self._machine.fit(self._matrix, self._categories)
 
     def predict(self, text: str, day: float) -> Answer:
         if self._one is not None:
