@@ -17,11 +17,9 @@ from .deduplicate import deduplicate
 from .incident import AlertError, Json, read_alert
 from .masking import SECRET_KINDS, kind_of, mask_texts
 from .outcomes import Answer, Outcome, cut, failed, too_late
+from .readings import plain_name
 
 FOLDER = Path(__file__).parent
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,252}")
-"""What may become part of a query; other names are left out, since anybody may have written them."""
-
 POD = re.compile(r"(?P<workload>.+?)-[a-z0-9]{6,10}-[a-z0-9]{5}")
 BEFORE, AFTER = timedelta(minutes=30), timedelta(minutes=10)
 """The span around the begin of an incident about which is asked."""
@@ -45,24 +43,21 @@ def place_of(incident: dict[str, Any], sources: str, deadline: float) -> dict[st
     """What queries about an incident ask about, as narrow as its labels allow. Without a time it is now."""
     labels: dict[str, str] = incident["labels"]
     moment = datetime.fromisoformat(incident["time"]) if incident["time"] else datetime.now(UTC)
-    pod, service = _name(labels.get("pod")), _name(incident["service"])
+    pod, service = plain_name(labels.get("pod", "")), plain_name(incident["service"])
     for value in (labels.get("deployment", ""), service, *re.findall(r"[a-z0-9-]+", incident["description"])):
         if not pod and POD.fullmatch(value):
             pod = value
     workload = POD.fullmatch(service) or (None if service else POD.fullmatch(pod))
     service = workload["workload"] if workload else service
-    node = _name(labels.get("node"))
+    node = plain_name(labels.get("node", ""))
     breadth = "pod" if pod else "workload" if service else "node" if node else "namespace"
     return {
-        "breadth": breadth, "namespace": _name(labels.get("namespace")) or "default", "pod": pod, "service": service,
-        "node": node, "host": _name(labels.get("host") or labels.get("instance")),
+        "breadth": breadth, "namespace": plain_name(labels.get("namespace", "")) or "default",
+        "pod": pod, "service": service,
+        "node": node, "host": plain_name(labels.get("host") or labels.get("instance", "")),
         "start": iso((moment - BEFORE).timestamp()), "end": iso((moment + AFTER).timestamp()),
         "sources": sources, "deadline": deadline,
     }
-
-
-def _name(value: str | None) -> str:
-    return value if value and NAME.fullmatch(value) else ""
 
 
 def ask(sources: str, source: str, query: str, start: str, end: str, deadline: float) -> dict[str, Any]:
@@ -122,11 +117,12 @@ def _digest(file: Path) -> str:
     return sha256(file.read_bytes()).hexdigest()[:12]
 
 
-def assemble(incident: dict[str, Any], steps: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Incident, steps and evidence as they are shown and told to models: numbered, each piece once, values masked.
+def assemble(incident: dict[str, Any], others: Sequence[str], findings: dict[str, Any]) -> dict[str, Any]:
+    """Everything as it is shown and told to models: evidence numbered, each piece once, and all values masked.
 
     `names` says what the placeholders stand for, without those of secrets.
     """
+    steps: Sequence[dict[str, Any]] = findings["steps"]
     numbers: dict[tuple[str, str], str] = {}
     evidence: list[dict[str, Any]] = []
     path = []
@@ -139,7 +135,9 @@ def assemble(incident: dict[str, Any], steps: Sequence[dict[str, Any]]) -> dict[
                 evidence.append(piece | {"id": numbers[key]})
             ids.append(numbers[key])
         path.append({"action": step["action"], "result": step["result"], "evidence": ids})
-    shown, names = masked({"incident": incident, "steps": path, "evidence": evidence})
+    shown, names = masked({
+        "incident": incident, "others": list(others), "conclusion": findings["conclusion"], "steps": path,
+        "evidence": evidence, "suggestions": findings["suggestions"]})
     counts = {str(outcome): sum(e["outcome"] == outcome for e in evidence) for outcome in Outcome}
     missing = [f"{e['id']} {e['source']}: {e['outcome']}, {e['query']}" + (f" ({e['text']})" if e["text"] else "")
                for e in shown["evidence"] if e["outcome"] != Outcome.OK]

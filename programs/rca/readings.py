@@ -33,6 +33,9 @@ SIGNS: dict[str, re.Pattern[str]] = {name: re.compile(pattern, re.IGNORECASE) fo
 }.items()}
 """What lines say about each sign, the most telling sign first."""
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,252}")
+"""Names that may become part of a query or a conclusion."""
+
 BAD_STATES = ("OOMKilled", "CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull", "CreateContainerConfigError",
               "Error", "Pending", "Terminating", "Unknown", "Completed", "Running")
 """States that `kubectl get pods` shows, the worst first."""
@@ -65,7 +68,9 @@ def worst_pod(listing: str, service: str) -> str:
     found: list[tuple[int, bool, int, int, str]] = []
     for row in rows:
         cells = row.split()
-        if len(cells) > max(name, status) and (not service or cells[name].startswith(service)):
+        if len(cells) <= max(name, status) or not plain_name(cells[name]):
+            continue
+        if not service or cells[name].startswith(service):
             state = cells[status].removeprefix("Init:")
             rank = BAD_STATES.index(state) if state in BAD_STATES else BAD_STATES.index("Error")
             ready = cells[columns.index("READY")] if "READY" in columns else "1/1"
@@ -89,3 +94,8 @@ def condition_of(description: str, name: str) -> str:
     """The status of a condition in what `kubectl describe` printed: `True`, `False`, `Unknown`; "" if it has none."""
     found = re.search(rf"\b{re.escape(name)}\s+(True|False|Unknown)\b", description)
     return found[1] if found else ""
+
+
+def plain_name(text: str) -> str:
+    """`text` if it is a name, else "": what alerts and telemetry say may have been written by anybody."""
+    return text if NAME.fullmatch(text) else ""

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from ..outcomes import (
@@ -23,6 +24,7 @@ from ..outcomes import (
     too_late,
 )
 from ..snapshots import directory, keep_file
+from .interface import iso
 
 VERBS = frozenset({"get", "describe", "logs", "events", "top", "version", "api-resources"})
 
@@ -73,7 +75,8 @@ class Kubectl:
             errors.seek(0)
             message = clean(errors.read(2_000).decode("utf-8", "replace"))
         try:
-            return too_late("kubectl", deadline) if code is None else _answer(path, code, message)
+            answer = too_late("kubectl", deadline) if code is None else _answer(path, code, message)
+            return replace(answer, time=iso(time.time()))
         finally:
             path.unlink(missing_ok=True)
 
