@@ -20,6 +20,9 @@ from .clean import letters_only
 
 Vectors = NDArray[np.float32]
 
+EXTRAS = {"torch": "torch", "transformers": "torch", "xgboost": "rca-baselines"}
+"""The extra that installs a library; `rca` for all others."""
+
 
 class EmbeddingError(Exception):
     """An embedding cannot be made; one line with the remedy."""
@@ -82,6 +85,7 @@ class FastTextEmbedding:
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """The classifier's own answer, float64 (n, categories): softmax of the output layer over the hidden one."""
+        # The library's own `predict` does not work with NumPy 2.
         logits = self.vectors(texts).astype(np.float64) @ self._output.T.astype(np.float64)
         logits -= logits.max(axis=1, keepdims=True)
         weights = np.exp(logits)
@@ -210,5 +214,6 @@ def needed(module: str, what: str) -> Any:
     try:
         return import_module(module)
     except ImportError:
-        library = module.partition(".")[0].replace("sklearn", "scikit-learn")
-        raise EmbeddingError(f"{what} needs {library}; install it with: pip install 'semlang[rca]'") from None
+        library = module.partition(".")[0]
+        extra = EXTRAS.get(library, "rca")
+        raise EmbeddingError(f"{what} needs {library}; install it with: pip install 'semlang[{extra}]'") from None

@@ -107,11 +107,14 @@ def evaluate(flags: argparse.Namespace) -> dict[str, Any]:
         "version": VERSION, "data": flags.data, "view": view, "protocol": flags.protocol, "first": first,
         "incidents": len(data.incidents), "judged": len(data.incidents) - first,
         "categories": len(set(setting.categories)), "unseen": sum(new[first:]), "seed": flags.seed,
-        "bootstrap_samples": flags.samples, "methods": {}}
+        "bootstrap_samples": flags.samples, "methods": {}, "missing": {}}
     for name in [name.strip() for name in flags.methods.split(",") if name.strip()]:
         if name not in BASELINES:
             raise DataError(f"there is no method `{name}`; there are {', '.join(BASELINES)}")
-        report["methods"][name] = run_baseline(setting, BASELINES[name], texts, flags.refit_every)
+        try:
+            report["methods"][name] = run_baseline(setting, BASELINES[name], texts, flags.refit_every)
+        except EmbeddingError as error:
+            report["missing"][name] = str(error)
     distances = distances_of(setting, texts, flags.retrieval, flags.refit_every)
     add_retrieval(report, setting, distances, flags.retrieval)
     if flags.grid:

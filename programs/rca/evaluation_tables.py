@@ -20,6 +20,7 @@ def as_markdown(report: dict[str, Any]) -> str:
              f"protocol {report['protocol']}: {report['judged']} judged after the first {report['first']}, "
              f"{report['unseen']} of them of a category that had not occurred. Intervals: 95 %, "
              f"{report['bootstrap_samples']} bootstrap samples."]
+    lines += ["", *(f"No {name}: {reason}." for name, reason in report["missing"].items())]
     for convention in CONVENTIONS:
         lines += ["", f"**Convention `{convention}`**: {MEANINGS[convention]}.", ""]
         lines += table(("method", "micro F1", "macro F1", "weighted F1"), [

@@ -5,7 +5,6 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from semlang.programs.rca.calibrate import Calibration, CalibrationError, Scores, fit_calibration, read_calibration
 from semlang.programs.rca.metrics import Prediction, expected_calibration_error
 

@@ -2,7 +2,6 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from semlang.programs.rca.clean import clean, cut_words, letters_only, strip_html
 
 

@@ -1,11 +1,11 @@
 """Embeddings: trained on labelled texts, written and read again."""
 
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
 from semlang.programs.rca.embedding import EmbeddingError, FastTextEmbedding, TfidfEmbedding, make_embedding
 
 TEXTS = ["disk full on node", "volume out of space", "dns lookup failed", "name resolution timed out"] * 3
@@ -65,6 +65,7 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         FastTextEmbedding().fit(TEXTS, CATEGORIES)
 
 
+@pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "nightly", reason="only in the nightly run")
 def test_a_sentence_model_from_a_directory(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     torch = pytest.importorskip("torch")

@@ -2,13 +2,14 @@
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
 from semlang.programs.rca import evaluate, labelled, retrieval
 from semlang.programs.rca.classifiers import BASELINES, Baseline
 from semlang.programs.rca.labelled import DataError, Labelled, read_labelled
@@ -34,7 +35,7 @@ def twins(pairs: int) -> list[Labelled]:
 class Spy:
     """Notes what it is given; its answer is the last category that it learnt."""
 
-    seen: list[tuple[int, int]] = []
+    seen: ClassVar[list[tuple[int, int]]] = []
 
     def fit(self, texts: Sequence[str], categories: Sequence[str], days: NDArray[np.float64]) -> None:
         assert len(texts) == len(categories) == len(days)
@@ -91,7 +92,8 @@ def test_unseen_labels_are_noticed() -> None:
 @pytest.fixture
 def data(tmp_path: Path) -> str:
     rows = [{"id": str(n), "time": f"2026-01-01T00:{n:02}:00Z", "category": "disk" if n % 2 else "dns",
-             "parts": {"alert": "slow", "diagnostics": "no space left" if n % 2 else "lookup failed"}} for n in range(30)]
+             "parts": {"alert": "slow", "diagnostics": "no space left" if n % 2 else "lookup failed"}}
+            for n in range(30)]
     path = tmp_path / "incidents.jsonl"
     path.write_text("\n".join(map(json.dumps, reversed(rows))))
     return str(path)
@@ -119,6 +121,15 @@ def test_tables(data: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate.main(["--data", data, "--methods", "majority", "--samples", "20", "--view", "alert"]) == 0
     text = capsys.readouterr().out
     assert "| majority | 0." in text and "**Ceilings**" in text and "Convention `dropped`" in text
+
+
+def test_a_library_that_is_missing_costs_its_own_row_only(data: str, monkeypatch: pytest.MonkeyPatch,
+                                                          capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "xgboost", None)
+    assert evaluate.main(["--data", data, "--methods", "XGBoost,majority", "--samples", "5"]) == 0
+    text = capsys.readouterr().out
+    assert "No XGBoost: XGBoost needs xgboost; install it with: pip install 'semlang[rca-baselines]'." in text
+    assert "| majority |" in text
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

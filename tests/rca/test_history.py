@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from semlang.programs.rca import history
 
 pytest.importorskip("sklearn")

@@ -5,7 +5,6 @@ import warnings
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from semlang.programs.rca.metrics import (
     UNSEEN,
     Prediction,

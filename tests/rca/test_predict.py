@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from semlang.cli.main import main
 from semlang.programs.rca.prediction import LETTERS, find_candidates, settle_name, share_of
 from semlang.programs.rca.store import Entry, Store

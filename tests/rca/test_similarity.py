@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from semlang.programs.rca.similarity import Past, fit_alpha, kind_factors, nearest, similarities
 
 
@@ -73,6 +72,7 @@ def test_alpha_is_fitted_on_what_recurs() -> None:
 def test_alike_alert_types_count_more() -> None:
     factors = kind_factors(["DiskFull", "diskfull", "Certificate", "DiskFull"], "DiskFull")
     assert factors[0] == factors[1] == factors[3] == 1.0 and factors[2] < 0.5
-    known = Past(["1", "2"], ["a", "b"], np.zeros((2, 1), np.float32), np.array([2.0, 1.0]), ["Certificate", "DiskFull"])
+    known = Past(["1", "2"], ["a", "b"], np.zeros((2, 1), np.float32), np.array([2.0, 1.0]),
+                 ["Certificate", "DiskFull"])
     assert nearest(known, at(0.0), 3.0)[0].id == "1"
     assert nearest(known, at(0.0), 3.0, kind="DiskFull")[0].id == "2"

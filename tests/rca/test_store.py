@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from semlang.programs.rca.store import Entry, Store, StoreError
 
 pytest.importorskip("sklearn")
@@ -138,7 +137,7 @@ def test_without_an_embedding_nothing_is_found(tmp_path: Path) -> None:
     with Store(tmp_path / "new.db") as store:
         store.add(ENTRIES)
         assert store.nearest("disk", LATER) == []
-        with pytest.raises(StoreError, match="no embedding|no incident with a category"):
+        with pytest.raises(StoreError, match="no incident with a category"):
             Store(tmp_path / "empty.db").train("tfidf")
 
 
