@@ -118,7 +118,7 @@ def test_prometheus_says_what_is_wrong_with_a_query(server: Server) -> None:
 
 
 def test_loki_gives_lines_in_order_of_time(server: Server) -> None:
-    values = [["1772442060000000000", "second fail"], ["1772442000000000000", "first error"]]
+    values = [["1772442060000000000", "second fail"], ["1772442000000000000", "first error", {"trace": "x"}]]
     server.body = json.dumps({"data": {"result": [{"stream": {}, "values": values}]}}).encode()
     answer = ask_one("loki", server.url)
     assert answer.text == "2026-03-02T09:00:00Z first error\n2026-03-02T09:01:00Z second fail"
@@ -139,6 +139,26 @@ def test_elasticsearch_is_asked_for_fields_words_and_times(server: Server) -> No
     assert {"range": {"@timestamp": {"gte": START, "lte": END}}} in conditions
     assert {"term": {"kubernetes.namespace": "shop"}} in conditions and {"term": {"service.name": "cart"}} in conditions
     assert conditions[-1]["bool"]["should"][0] == {"match_phrase": {"message": "error"}}
+
+
+@pytest.mark.parametrize(("broken", "hits", "outcome"), [
+    ({"timed_out": True}, 1, Outcome.OK), ({"_shards": {"failed": 2}}, 1, Outcome.OK),
+    ({"timed_out": True}, 0, Outcome.ERROR), ({"_shards": {"failed": 0}}, 0, Outcome.EMPTY),
+])
+def test_part_of_an_answer_says_that_it_is_one(
+        server: Server, broken: dict[str, Any], hits: int, outcome: Outcome) -> None:
+    found = [{"_source": {"@timestamp": 1772442000000, "message": "an error"}}] * hits
+    server.body = json.dumps({**broken, "hits": {"hits": found}}).encode()
+    answer = ask_one("elasticsearch", server.url)
+    assert answer.outcome == outcome
+    if hits:
+        assert answer.text.startswith("[partial: ") and answer.text.endswith("\n2026-03-02T09:00:00Z an error")
+
+
+def test_where_there_may_be_more_lines_it_is_said(server: Server) -> None:
+    values = [[str(1772442000000000000 + i), "error"] for i in range(500)]
+    server.body = json.dumps({"data": {"result": [{"stream": {}, "values": values}]}}).encode()
+    assert "[only the newest 500 lines are here]" in ask_one("loki", server.url).text
 
 
 @pytest.mark.parametrize("query", ["", "shop", "namespace=shop | (", "| error", "a-b=c"])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from ..outcomes import Answer, failed
 from .http import fetch_json, place
+from .interface import seconds
 from .log_query import MAXIMUM_LINES, LogQuery, answer_of_lines, parse_log_query
 
 FIELDS = {
@@ -42,10 +42,13 @@ class Elasticsearch:
         if reply.answer is not None:
             return reply.answer
         try:
-            if reply.data.get("timed_out") and not reply.data["hits"]["hits"]:
-                return failed(f"{place(self.url)} ran out of time")
-            found = [self._line(hit) for hit in reply.data["hits"]["hits"]]
-            return answer_of_lines([(time, line) for time, line in found if wanted.matches(line)])
+            hits, shards = reply.data["hits"]["hits"], reply.data.get("_shards") or {}
+            partial = bool(reply.data.get("timed_out") or shards.get("failed"))
+            if partial and not hits:
+                return failed(f"{place(self.url)} ran out of time, or parts of its index failed")
+            found = [self._line(hit) for hit in hits]
+            notes = ["[partial: the server ran out of time, or parts of its index failed]"] if partial else []
+            return answer_of_lines([(time, line) for time, line in found if wanted.matches(line)], notes)
         except (KeyError, TypeError, ValueError, AttributeError):
             return failed(f"{place(self.url)} gave JSON that is no answer of Elasticsearch")
 
@@ -63,8 +66,9 @@ class Elasticsearch:
 
     def _line(self, hit: Any) -> tuple[float, str]:
         document = hit["_source"]
-        time = datetime.fromisoformat(str(_field(document, self.time_field)))
-        return time.timestamp(), str(_field(document, self.message_field))
+        time = _field(document, self.time_field)
+        at = time / 1000 if isinstance(time, int | float) else seconds(str(time))  # numbers are milliseconds
+        return at, str(_field(document, self.message_field))
 
 
 def _field(document: Any, path: str) -> Any:

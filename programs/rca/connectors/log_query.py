@@ -44,15 +44,17 @@ def parse_log_query(query: str) -> LogQuery:
     return LogQuery(labels, pattern)
 
 
-def answer_of_lines(lines: Sequence[tuple[float, str]]) -> Answer:
+def answer_of_lines(lines: Sequence[tuple[float, str]], notes: Sequence[str] = ()) -> Answer:
     """Evidence from lines, each with its time in seconds since 1970: oldest first, the newest if there are too many.
 
-    The table holds `lines`, `from` and `to`.
+    The table holds `lines`, `from` and `to`. Notes, and that there may be more lines, stand above them.
     """
     if not lines:
-        return Answer(Outcome.EMPTY)
+        return Answer(Outcome.EMPTY, "\n".join(notes))
     ordered = sorted(lines, key=lambda line: line[0])
     shown = ordered[-MAXIMUM_LINES:]
     table = {"lines": str(len(ordered)), "from": iso(ordered[0][0]), "to": iso(ordered[-1][0])}
-    text = "\n".join(f"{iso(time)} {line.rstrip()}" for time, line in shown)
-    return answer_of_text(text, table, iso(ordered[-1][0]))
+    if len(ordered) >= MAXIMUM_LINES:
+        notes = [*notes, f"[only the newest {MAXIMUM_LINES} lines are here]"]
+    text = [*notes, *(f"{iso(time)} {line.rstrip()}" for time, line in shown)]
+    return answer_of_text("\n".join(text), table, iso(ordered[-1][0]))
