@@ -29,10 +29,13 @@ def twins(draw: st.DrawFn, scope: Scope, declared: list[Function]) -> str:
         scope.add(name, "text")
     texts = [output for output, kind in first.outputs if kind == "text"]
     if texts:
+        if draw(st.integers(0, 3)):
+            kinds = [kind for _, kind in first.parameters]
+            arguments = ", ".join("chat()" if kind == "chat" else draw(leaf(scope, kind)) for kind in kinds)
         call = f"{first.name}({arguments})" + ("" if len(first.outputs) == 1 else f".{texts[0]}")
         name, element = scope.fresh("r"), scope.fresh("x")
-        elements = draw(st.sampled_from(["xs", "xs[5:]", "[a]", '["none"][1:]']))
-        condition = draw(st.sampled_from([call, f'if {element} == "one" {{ {call} }} else {{ "-" }}']))
+        elements = draw(st.sampled_from(["xs", "xs[5:]", "[a]", "xs[5:]", '["none"][1:]']))
+        condition = draw(st.sampled_from([call, call, f'if {element} == "one" {{ {call} }} else {{ "-" }}']))
         lines += f"let {name} = for {element} in {elements} {{ {condition} }}\n"
         scope.add(name, "list[text]")
     return lines
