@@ -84,10 +84,10 @@ def test_masking_round_trip(texts: list[str]) -> None:
 
 
 def test_hostile_texts_take_linear_time() -> None:
-    long = 50_000
+    long = 20_000
     texts = ["a." * long, "password" * 10_000, "http://a:" * 10_000, "-" * long, "eyJ" * 20_000, "1.1" * 20_000,
              "0:" * long, "a@" * long, "key=" * 20_000]
     started = time.process_time()
     for text in texts:
         Masks().mask(text)
-    assert time.process_time() - started < 30
+    assert time.process_time() - started < 20
