@@ -68,7 +68,7 @@ class Site:
         return Site(span.source.path, *span.source.line_column(span.start))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Location:
     """Where an operation was written: one call chain (innermost first) for each site merged into it."""
 
@@ -82,7 +82,7 @@ class Location:
     def called_from(self, caller: Location) -> Location:
         """This location inlined at `caller`."""
         outer = caller.chains[0] if caller.chains else ()
-        return Location(tuple(chain + outer for chain in self.chains)) if self.chains else caller
+        return Location(tuple([chain + outer for chain in self.chains])) if self.chains else caller
 
     def merged(self, other: Location) -> Location:
         """The location of an operation that stands for both; every site is kept once."""

@@ -11,6 +11,10 @@ from ..ir.core import Module
 from ..ir.definition import EVERY_LEVEL, Level
 from ..ir.target import Target
 
+Finding: TypeAlias = Literal["lengths", "plans"]
+"""What passes share (`shared_analyses`): bounds of values, and the plans of programs. Lowering changes neither values
+nor their sizes; of annotations plans depend on the bounds of outputs only.
+"""
 Preserves: TypeAlias = Literal["tokens", "distribution", "text"]
 
 
@@ -44,8 +48,8 @@ class Pass(ABC):
     """The levels of modules that it takes."""
     gives: ClassVar[Level | None] = None
     """The level of the module afterwards; None for the level before."""
-    annotates: ClassVar[bool] = False
-    """Whether all that it writes are `engine.group` operations, and attributes that no shared analysis reads."""
+    keeps: ClassVar[frozenset[Finding]] = frozenset()
+    """What passes found out before it and may use after it: it writes nothing that this depends on."""
 
     @abstractmethod
     def run(self, module: Module, target: Target) -> Report:

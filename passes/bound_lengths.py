@@ -9,9 +9,9 @@ from ..ir.core import Module, Op, walk
 from ..ir.definition import Level
 from ..ir.diagnostics import Diagnostic, InputError
 from ..ir.target import Target
-from .base import Pass, Report
+from .base import Finding, Pass, Report
 from .effects import GENERATES
-from .lengths import Lengths
+from .lengths import Lengths, lengths_of
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,11 @@ class BoundLengths(Pass):
 
     name: ClassVar[str] = "bound-lengths"
     levels: ClassVar[frozenset[Level]] = frozenset({Level.PROMPT, Level.ENGINE})
+    keeps: ClassVar[frozenset[Finding]] = frozenset({"lengths"})
 
     def run(self, module: Module, target: Target) -> Report:
         """Bound every generate."""
-        lengths = Lengths(module, target)
+        lengths = lengths_of(module, target)
         count = bounded = 0
         for op in walk(module.ops):
             if op.name in GENERATES:

@@ -11,7 +11,7 @@ from ..ir.types import EFFECT
 from .effects import count_of, names_of
 
 
-@dataclass
+@dataclass(slots=True)
 class CallSite:
     """One body on its way into the root: what its values became, and what its generates receive."""
 

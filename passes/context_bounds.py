@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .intervals import ANY, Interval, product
 
 
-@dataclass(frozen=True, slots=True)
-class ContextBounds:
+class ContextBounds(NamedTuple):
     """Tokens of a prompt, BOS included, and what the lower bound is made of."""
 
     tokens: Interval = ANY

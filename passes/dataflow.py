@@ -117,9 +117,16 @@ class ForwardAnalysis(ABC, Generic[Fact]):
                 wanted = False
                 for result in op.results:
                     known = tracked.get(id(result.type))
-                    wanted = wanted or (self._tracks(result) if known is None else known)
-                if wanted:
-                    self._visit(op)
+                    wanted = (self._tracks(result) if known is None else known) or wanted
+                if not wanted:
+                    continue
+                for arg in op.args:
+                    if isinstance(arg, Value) and arg not in facts and self._tracks(arg):
+                        break
+                else:
+                    for result, fact in zip(op.results, self.transfer(op), strict=True):
+                        if fact is not None and tracked[id(result.type)]:
+                            facts[result] = fact
             else:
                 stack.pop()
                 if owner is not None:

@@ -38,5 +38,11 @@ class EarlyValues(ForwardAnalysis[bool]):
 
     def transfer(self, op: Op) -> Sequence[bool]:
         """Calls are late, and so is what depends on them."""
-        late = op.name in CALLS or any(self.facts[v] for v in op.operands)
+        late = op.name in CALLS
+        if not late:
+            facts = self.facts
+            for value in op.args:
+                if isinstance(value, Value) and facts[value]:
+                    late = True
+                    break
         return [late] * len(op.results)

@@ -119,9 +119,8 @@ class Contents:
             for region in op.regions:
                 contents.parents.update(dict.fromkeys(region.ops, op))
         for op in reversed(order):  # inner operations come after their owner in the walk
-            if op.name in ORDERING or op in effectful:
-                if op in effectful or orders_effects(op):
-                    contents._spread(op, effectful)
+            if (op.name in ORDERING or op in effectful) and (op in effectful or orders_effects(op)):
+                contents._spread(op, effectful)
             if op.name in CALLS or op in calling:
                 contents._spread(op, calling)
         return contents

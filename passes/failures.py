@@ -14,6 +14,7 @@ from .regions import Flow, control
 NEVER, ITSELF, COMPONENT = 0, 1, 2
 """Bits of a fact: the value itself may be a failure; a component of a list, record or map may be one."""
 
+ONCE, TWICE, NOT_AT_ALL = [ITSELF], [ITSELF | COMPONENT] * 2, [NEVER]
 _DETACHED = frozenset({"len", "keys", "is_some", "positions"})
 """Functions whose result holds no component of their operand."""
 _PICKING = frozenset({"field", "index"})
@@ -78,20 +79,26 @@ class Failures(ForwardAnalysis[int]):
 
     def transfer(self, op: Op) -> Sequence[int]:
         """Bits of the results of an operation without regions."""
-        if op.name in ("flow.const", "prompt.start"):
-            return [NEVER]
-        if op.name == "flow.pure":
+        name = op.name
+        if name == "prompt.append":
+            return ONCE
+        if name in GENERATES:
+            return TWICE if len(op.results) == 2 else [ITSELF | COMPONENT] * len(op.results)
+        if name in ("flow.const", "prompt.start"):
+            return NOT_AT_ALL
+        if name == "flow.pure":
             return [self._pure(op)]
-        several = op.name in GENERATES or op.name == "sem.call"
-        return [NEVER if r.type == EFFECT else ITSELF | COMPONENT if several else ITSELF for r in op.results]
+        several = ITSELF | COMPONENT if name == "sem.call" else ITSELF
+        return [NEVER if r.type == EFFECT else several for r in op.results]
 
     def _pure(self, op: Op) -> int:
         function = FUNCTIONS.get(op.symbol)
         if function is None:
             return ITSELF | COMPONENT
         bits = 0
-        for operand in op.operands:
-            bits |= self.facts[operand]
+        for operand in op.args:
+            if isinstance(operand, Value):
+                bits |= self.facts[operand]
         itself = ITSELF if function.fallible else NEVER
         match function.strictness:
             case Strictness.DEEP:

@@ -10,7 +10,7 @@ from typing import ClassVar
 from ..ir.core import Literal, Module, Op, Symbol, Value, walk
 from ..ir.definition import Level
 from ..ir.target import Target
-from .base import Pass, Report
+from .base import Finding, Pass, Report
 from .effects import GENERATES
 from .plan import known_plans
 from .planner import Knowledge
@@ -77,7 +77,7 @@ class FuseTaskGroups(Pass):
 
     name: ClassVar[str] = "fuse-task-groups"
     levels: ClassVar[frozenset[Level]] = frozenset({Level.ENGINE})
-    annotates: ClassVar[bool] = True
+    keeps: ClassVar[frozenset[Finding]] = frozenset({"lengths", "plans"})
 
     min_prefix: int = 64
     """Tokens that the prompts of calls must have in common for that alone to make them a group."""

@@ -229,10 +229,10 @@ class _Hoisting:
         for node in reversed(list(self._forest.nodes())):
             if node.parent is None and not node.ends:
                 continue
-            inner = [instance for child in node.children.values() for instance in instances[child]]
             uses: list[tuple[Scope, int, Op | _Instance]] = [
                 (self._scope_of[op], self._position[op], op) for op in node.ends]
-            uses += [(i.group.scope, i.group.position, i) for i in inner]
+            for child in node.children.values():
+                uses += [(i.group.scope, i.group.position, i) for i in instances[child]]
             instances[node] = [self._instance(node, group) for group in self._groups(node, uses)]
         return instances
 

@@ -9,7 +9,6 @@ from typing import ClassVar
 from ..ir.core import Arg, Module, Op, Region, Value, copy_value, walk
 from ..ir.definition import HIGH, Level
 from ..ir.diagnostics import InputError
-from ..ir.source import Location
 from ..ir.target import Target
 from ..ir.types import List, Text
 from .base import Pass, Report
@@ -150,6 +149,8 @@ class _Inliner:
                 stack.pop()
             else:
                 copied = self._copy(op, frame)
+                if not op.regions:
+                    continue
                 for region, target in zip(reversed(op.regions), reversed(copied.regions), strict=True):
                     stack.append(_Frame(iter(region.ops), target.ops, frame.site))
 
@@ -185,10 +186,14 @@ class _Inliner:
         """A copy of `op` with empty regions, appended to the frame's copies."""
         site = frame.site
         mapping = site.mapping
+        results: list[Value] = []
         copied = Op(
-            op.name, [mapping.get(a, a) if isinstance(a, Value) else a for a in op.args], [], dict(op.attributes),
-            [Region([copy_value(p, mapping) for p in r.parameters]) for r in op.regions], _called(op, site))
-        copied.results = [copy_value(r, mapping) for r in op.results]
+            op.name, [mapping.get(a, a) if isinstance(a, Value) else a for a in op.args], results, op.attributes.copy(),
+            [Region([copy_value(p, mapping) for p in r.parameters]) for r in op.regions] if op.regions else [],
+            op.location if site.is_root else op.location.called_from(site.location))
+        for result in op.results:
+            mapping[result] = value = Value(result.type, result.name)
+            results.append(value)
         if op.name in GENERATES and not site.is_root:
             _override(copied, site)
         elif op.name == "prompt.start":
@@ -199,10 +204,6 @@ class _Inliner:
                 self._starts[copied.result] = copied
         frame.copies.append(copied)
         return copied
-
-
-def _called(op: Op, site: CallSite) -> Location:
-    return op.location if site.is_root else op.location.called_from(site.location)
 
 
 def _bind_results(frame: _Frame, returned: Op) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(NamedTuple):
     """`low..high`, both ends included; `high` None is unbounded."""
 
     low: int = 0
@@ -18,11 +17,11 @@ class Interval:
         """One number."""
         return Interval(number, number)
 
-    def __add__(self, other: Interval) -> Interval:
+    def __add__(self, other: Interval) -> Interval:  # type: ignore[override]
         high = None if self.high is None or other.high is None else self.high + other.high
         return Interval(self.low + other.low, high)
 
-    def __mul__(self, other: Interval) -> Interval:
+    def __mul__(self, other: Interval) -> Interval:  # type: ignore[override]
         """The product; 0 times an unbounded number is 0."""
         return Interval(self.low * other.low, product(self.high, other.high))
 

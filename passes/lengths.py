@@ -19,6 +19,7 @@ from .intervals import ANY, ZERO, Interval
 from .prompt_facts import PromptFacts
 from .pure_bounds import pure_bounds
 from .regions import carried_parameters, first_carried, fold_lists, iterated
+from .shared_analyses import shared
 from .token_bounds import OutputBounds, TokenBounds
 from .value_bounds import UNKNOWN, Bounds, constant_bounds, list_bounds, type_bounds
 
@@ -297,6 +298,11 @@ class Lengths:
                     self._bounds[parameter] = type_bounds(parameter.type)
                 else:
                     self._bounds[parameter] = self.of(initial)
+
+
+def lengths_of(module: Module, target: Target) -> Lengths:
+    """The bounds of a module. Passes that change no values have them in common (`shared_analyses`)."""
+    return shared(module, target, "lengths", Lengths)
 
 
 def _covers(outer: Bounds, inner: Bounds) -> bool:

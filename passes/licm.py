@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import ClassVar
 
-from ..ir.core import Module, Op, Region, Value, definitions
+from ..ir.core import Module, Op, Region, Value, definitions, walk
 from ..ir.definition import Trait
 from ..ir.dialects import has_trait
 from ..ir.target import Target
@@ -108,8 +108,9 @@ class Licm(Pass):
     def run(self, module: Module, target: Target) -> Report:
         """Move everything that can move, at any level; contexts are freed anew where they were freed before."""
         had_frees = remove_frees(module.ops)
-        mover = _Mover(module, self.speculate)
-        for op in module.ops:
+        is_nested = any(op.name in REGION_OPS for op in walk(module.ops))
+        mover = _Mover(module if is_nested else Module(), self.speculate)
+        for op in module.ops if is_nested else ():
             if op.regions:
                 mover.run(op)
         if had_frees:

@@ -10,7 +10,7 @@ from ..ir.core import Arg, Literal, Module, Op, Region, Root, Table, Value, Word
 from ..ir.definition import Level
 from ..ir.target import Target
 from ..ir.types import CTX, Field, List, Map, Option, Prompt, Record, Type
-from .base import Pass, Report
+from .base import Finding, Pass, Report
 from .early_values import EarlyValues
 from .shared_tokens import note_sharing
 
@@ -55,6 +55,7 @@ class LowerEngine(Pass):
     name: ClassVar[str] = "lower-engine"
     levels: ClassVar[frozenset[Level]] = frozenset({Level.PROMPT})
     gives: ClassVar[Level | None] = Level.ENGINE
+    keeps: ClassVar[frozenset[Finding]] = frozenset({"lengths"})
 
     join: bool = True
     """Whether appends are joined."""

@@ -173,8 +173,7 @@ class _Run:
 
     def _run_pass(self, number: int, p: Pass, original: Module | None, result: PipelineResult, kept: Kept) -> None:
         options = self.options
-        if not p.annotates:
-            kept.forget()
+        kept.forget_all_but(p.keeps)
         self._check_level(p)
         before = self._text() if options.print_after_change else ""
         start = time.perf_counter()

@@ -87,7 +87,7 @@ def urgencies(program: Op) -> dict[Op, Urgency]:
             complete, handed = wanted.sources(value)
             stack.extend(handed)
             # What has to be complete before it is used is no longer the output's own first token.
-            work[min(urgency, Urgency.LATENCY)].extend(complete)
+            (stack if urgency <= Urgency.LATENCY else work[Urgency.LATENCY]).extend(complete)
     return {op: max([found[r] for r in op.results if r in found], default=Urgency.THROUGHPUT)
             for op in walk([program]) if op.name in GENERATES}
 
@@ -100,7 +100,8 @@ class _Wanted:
         self._handed: dict[Value, list[Value]] = {}
         self._control: dict[Op, list[Value]] = {}
         for op in walk([program]):
-            self._giver.update(dict.fromkeys(op.results, op))
+            for result in op.results:
+                self._giver[result] = op
             if op.name in REGION_OPS:
                 for region in op.regions:
                     self._giver.update(dict.fromkeys(region.parameters, op))

@@ -11,7 +11,7 @@ from ..ir.core import Module, Op
 from ..ir.definition import Level
 from ..ir.diagnostics import InputError
 from ..ir.target import ModelTarget, Target
-from .base import Pass, Report
+from .base import Finding, Pass, Report
 from .cost_model import cost_model_of
 from .group_calls import GroupCall, GroupCalls
 from .placement import EngineLoad, place
@@ -59,7 +59,7 @@ class Place(Pass):
 
     name: ClassVar[str] = "place"
     levels: ClassVar[frozenset[Level]] = frozenset({Level.ENGINE})
-    annotates: ClassVar[bool] = True
+    keeps: ClassVar[frozenset[Finding]] = frozenset({"lengths", "plans"})
 
     engines: int | None = None
     """How many engines run each model; none for what the target says."""

@@ -68,12 +68,14 @@ class StaticPlans:
 
 def plans_of(module: Module, target: Target) -> StaticPlans:
     """The plans of a module. Passes that only annotate have them in common (`shared_analyses`)."""
-    return shared(module, target, _plans_of)
+    return shared(module, target, "plans", _plans_of)
 
 
 def known_plans(module: Module, target: Target) -> StaticPlans | None:
     """The plans of a module, if a pass before has made them."""
-    return known(module, target, _plans_of)
+    found = known(module, target, "plans")
+    assert found is None or isinstance(found, StaticPlans)
+    return found
 
 
 def _plans_of(module: Module, target: Target) -> StaticPlans:

@@ -9,7 +9,7 @@ from typing import ClassVar
 from ..ir.core import Module, Op, TokenList, Value, walk
 from ..ir.definition import Level
 from ..ir.target import Target
-from .base import Pass, Report
+from .base import Finding, Pass, Report
 from .next_uses import NextUses
 from .plan import known_plans
 from .prefill_window import EarlyFill, windows
@@ -58,7 +58,7 @@ class PlanPrefill(Pass):
 
     name: ClassVar[str] = "plan-prefill"
     levels: ClassVar[frozenset[Level]] = frozenset({Level.ENGINE})
-    annotates: ClassVar[bool] = True
+    keeps: ClassVar[frozenset[Finding]] = frozenset({"lengths", "plans"})
 
     min_tokens: int = 8
     """Constant tokens below which a prefix is not worth filling early; one that holds values always is."""
@@ -96,6 +96,8 @@ class PlanPrefill(Pass):
         count = 0
         for op in fills:
             latest = waits.of(op)
+            if not latest:
+                continue
             for number, piece in enumerate(op.args[1:]):
                 if isinstance(piece, Value) and waits[piece] == latest > 0:
                     if streamed[piece] >= self.stream_tokens:

@@ -97,10 +97,7 @@ class PromptFacts(ForwardAnalysis[PromptFact]):
         return self._starts[model]
 
     def _filled(self, op: Op) -> PromptFact:
-        if isinstance(op.args[0], Root):
-            fact = self._start(op)
-        else:
-            fact = self.of(op.args[0])
+        fact = self._start(op) if isinstance(op.args[0], Root) else self.of(op.args[0])
         pieces = op.args[1:]
         roles = op.attributes.get("roles", ())
         assert isinstance(roles, tuple)

@@ -9,7 +9,7 @@ from typing import ClassVar
 from ..ir.core import Module
 from ..ir.definition import Level
 from ..ir.target import Target
-from .base import Pass, Report
+from .base import Finding, Pass, Report
 from .plan import plans_of
 
 
@@ -107,7 +107,7 @@ class PropagateObjectives(Pass):
 
     name: ClassVar[str] = "propagate-objectives"
     levels: ClassVar[frozenset[Level]] = frozenset({Level.PROMPT, Level.ENGINE})
-    annotates: ClassVar[bool] = True
+    keeps: ClassVar[frozenset[Finding]] = frozenset({"lengths", "plans"})
 
     def run(self, module: Module, target: Target) -> Report:
         """Annotate every generate."""

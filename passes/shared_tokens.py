@@ -37,52 +37,57 @@ def shared_tokens(top: Op, scopes: Scopes | None = None) -> dict[Op, Shared]:
     Linear in the number of operations. `scopes`: those of `top`, where they are known.
     """
     scopes = scopes or Scopes(top)
+    places = scopes.places
     length: dict[Value, int] = {}
-    made: list[tuple[Op, Scope, int]] = []
-    users: dict[Value, tuple[Op, ...]] = {}
-    where: dict[Op, Scope] = {}
-    for op, scope, _ in scopes.places:
-        where[op] = scope
+    made: list[tuple[int, int]] = []
+    users: dict[Value, tuple[int, ...]] = {}
+    generates: list[int] = []
+    for number, (op, _, _) in enumerate(places):
         if op.name in APPENDS:
             parent = op.args[0]
             tokens = constant_tokens(op)
             length[op.results[0]] = (length.get(parent, 0) if isinstance(parent, Value) else 0) + tokens
-            made.append((op, scope, tokens))
+            made.append((number, tokens))
         elif op.name != "engine.free":
+            if op.name in GENERATES:
+                generates.append(number)
             for value in op.args:
                 if isinstance(value, Value) and value in length:
                     known = users.get(value)
-                    users[value] = _fillers((*known, op), where) if known else (op,)
-    order = {op: number for number, op in enumerate(where)}
-    filled: dict[Op, list[int]] = {}
-    for op, scope, tokens in reversed(made):
+                    users[value] = _fillers((*known, number), places) if known else (number,)
+    filled: dict[int, list[int]] = {}
+    for number, tokens in reversed(made):
+        op, scope, _ = places[number]
         own_users = users.get(op.results[0], ())
         for user in own_users:
             own = filled.setdefault(user, [0, 0])
             own[0] += tokens
-            own[1] += tokens if where[user].loops == scope.loops else 0
+            own[1] += tokens if places[user][1].loops == scope.loops else 0
         parent = op.args[0]
         if own_users and isinstance(parent, Value) and parent in length:
             others = users.get(parent)
-            users[parent] = own_users if not others else _fillers(
-                sorted({*own_users, *others}, key=order.__getitem__), where)
+            users[parent] = own_users if not others else _fillers(sorted({*own_users, *others}), places)
     shared = {}
-    for op in where:
-        if op.name in GENERATES:
-            prompt = op.args[0]
-            assert isinstance(prompt, Value)
-            total, (once, again) = length.get(prompt, 0), filled.get(op, (0, 0))
-            shared[op] = Shared(total - once, total - again)
+    for number in generates:
+        op = places[number][0]
+        prompt = op.args[0]
+        assert isinstance(prompt, Value)
+        total, (once, again) = length.get(prompt, 0), filled.get(number, (0, 0))
+        shared[op] = Shared(total - once, total - again)
     return shared
 
 
-def _fillers(users: Sequence[Op], where: Mapping[Op, Scope]) -> tuple[Op, ...]:
+def _fillers(users: Sequence[int], places: Sequence[tuple[Op, Scope, int]]) -> tuple[int, ...]:
     """Of users in textual order the first, and those that run only where none before them does."""
     found = tuple(users[:1])
     for user in users[1:]:
         if len(found) == MOST_BRANCHES:
             break
-        if all(_exclude(where[user], where[other]) for other in found):
+        scope = places[user][1]
+        for other in found:
+            if scope is places[other][1] or not _exclude(scope, places[other][1]):
+                break
+        else:
             found += (user,)
     return found
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from ..ir.core import Module, Op
 from ..ir.definition import Level
 from ..ir.target import Target
-from .base import Pass, Report
+from .base import Finding, Pass, Report
 from .group_batches import group_batches
 from .plan import plans_of
 
@@ -68,7 +68,7 @@ class SizeBatches(Pass):
 
     name: ClassVar[str] = "size-batches"
     levels: ClassVar[frozenset[Level]] = frozenset({Level.ENGINE})
-    annotates: ClassVar[bool] = True
+    keeps: ClassVar[frozenset[Finding]] = frozenset({"lengths", "plans"})
 
     def run(self, module: Module, target: Target) -> Report:
         """Size the groups of every program."""

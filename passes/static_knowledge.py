@@ -9,7 +9,7 @@ from ..ir.target import Target
 from ..ir.types import EFFECT
 from ..ir.values import RuntimeValue, constant_value
 from .intervals import Interval
-from .lengths import Lengths
+from .lengths import Lengths, lengths_of
 from .planner import Knowledge
 from .value_bounds import Bounds, constant_bounds
 
@@ -20,6 +20,8 @@ def static_knowledge(module: Module, target: Target,
 
     With arguments, parameters that are missing among them have their defaults; without, nothing is known of them.
     """
+    if arguments is None:
+        return StaticKnowledge(lengths_of(module, target))
     return StaticKnowledge(Lengths(module, target, _given(module, arguments)))
 
 
@@ -70,18 +72,15 @@ def _middle(bounds: Interval) -> float | None:
 
 def _option(knowledge: StaticKnowledge, op: Op, name: str) -> float | None:
     """The value of an option that is an operand."""
-    names = op.attributes.get("options") or ()
-    assert isinstance(names, tuple)
-    if name not in names:
+    names = op.attributes.get("options")
+    if not isinstance(names, tuple) or name not in names:
         return None
     operand = op.args[1 + names.index(name)]
     number = knowledge.lengths.of(operand).number if isinstance(operand, Value) else None
     return None if number is None else _middle(number)
 
 
-def _given(module: Module, arguments: Mapping[str, RuntimeValue] | None) -> dict[Value, Bounds]:
-    if arguments is None:
-        return {}
+def _given(module: Module, arguments: Mapping[str, RuntimeValue]) -> dict[Value, Bounds]:
     (program,) = (op for op in module.ops if op.name == "sem.program")
     defaults = program.attributes.get("defaults")
     table = dict(defaults.entries) if isinstance(defaults, Table) else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..ir.core import Module, Op, Value
-from ..ir.types import Text
+from ..ir.types import Ctx, Prompt, Text, Type
 from .dataflow import ForwardAnalysis
 from .effects import GENERATES
 from .expected_lengths import DEFAULT_BUDGET
@@ -17,6 +17,10 @@ class StreamedValues(ForwardAnalysis[int]):
     def __init__(self, module: Module) -> None:
         super().__init__()
         self.solve(module.ops)
+
+    def tracks(self, type: Type) -> bool:
+        """All but contexts, which hold no texts."""
+        return not isinstance(type, Ctx | Prompt)
 
     def __getitem__(self, value: Value) -> int:
         return self.facts.get(value, 0)

@@ -135,8 +135,10 @@ def _prefixes(order: Order, least: int) -> dict[Op, Value]:
     for region in regions:
         level = levels.get(region, 0)
         for op in region.ops:
-            levels.update(dict.fromkeys(op.regions, level + (op.name in ("flow.for", "flow.fold", "flow.loop"))))
-            looped.update(dict.fromkeys(op.results, level))
+            if op.regions:
+                levels.update(dict.fromkeys(op.regions, level + (op.name in ("flow.for", "flow.fold", "flow.loop"))))
+            for result in op.results:
+                looped[result] = level
             if op.name in CONTINUING and isinstance(op.args[0], Value):
                 # One use inside a loop is many.
                 many = 2 if looped.get(op.args[0], level) < level else 1
@@ -185,6 +187,8 @@ class _Sizes:
         for region in order.regions():
             counts: dict[TaskGroup, int | None] = {}
             for op in region.ops:
+                if not op.regions and op not in group_of:
+                    continue
                 for group, count in self._of(op).items():
                     known = counts.get(group, 0)
                     counts[group] = None if known is None or count is None else known + count

@@ -10,7 +10,8 @@ class TokenTexts:
     """Cuts token lists; the texts of the parts are for readers, what counts are the ids."""
 
     def __init__(self) -> None:
-        self._ends: dict[TokenList, list[int] | None] = {}
+        self._ends: dict[int, list[int] | None] = {}
+        """By the identity of the list, which lives as long as the operation that it is in."""
 
     def cut(self, tokens: TokenList, start: int, stop: int, tokenizer: Tokenizer | None) -> TokenList:
         """Tokens `start..stop` of `tokens`. Bytes that are no whole character at a cut show as U+FFFD."""
@@ -19,9 +20,9 @@ class TokenTexts:
         ids = tokens.ids[start:stop]
         if tokenizer is None:
             return TokenList(ids, "", tokens.scaffold)
-        ends = self._ends.get(tokens)
-        if tokens not in self._ends:
-            ends = self._ends[tokens] = token_ends(tokens, tokenizer)
+        if id(tokens) not in self._ends:
+            self._ends[id(tokens)] = token_ends(tokens, tokenizer)
+        ends = self._ends[id(tokens)]
         if ends is None:
             return TokenList(ids, tokenizer.decode(ids), tokens.scaffold)
         data = tokens.text.encode()[ends[start - 1] if start else 0 : ends[stop - 1]]

@@ -16,7 +16,7 @@ JSON_EXPANSION = 6
 """Bytes that one byte of a text may take inside JSON (a control character, escaped)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Bounds:
     """What is known of a value. Sizes are UTF-8 bytes; nothing here depends on a tokenizer."""
 
@@ -149,6 +149,9 @@ def _int_bounds(low: int | None, high: int | None) -> Bounds:
 
 def constant_bounds(value: RuntimeValue, type: Type) -> Bounds:
     """Everything about a constant."""
+    if isinstance(type, Text) and isinstance(value, str):  # nearly all of them
+        quoted = json_text(value, type)
+        return Bounds(Interval.exactly(len(value.encode())), Interval.exactly(len(quoted.encode())), (value,))
     shape = type_bounds(type)
     match type:
         case List(element):

@@ -14,6 +14,7 @@ from semlang.ir.target import ModelTarget, Target
 from semlang.ir.verifier import verify
 from semlang.passes.manager import run_pipeline
 from semlang.passes.pipelines import pipeline
+from semlang.passes.shared_analyses import keeping
 
 FUNCTION = """sem.func(@F) |%x: text| {
   %0 = prompt.start() : prompt
@@ -85,6 +86,40 @@ def heads_in_common(size: int) -> Module:
     return parse_module(SourceFile("scale.sir", f"{head}\n{body}\n}}"))
 
 
+def distinct_calls(size: int) -> Module:
+    """Calls of which none are equal; every fourth continues an earlier one."""
+    lines = []
+    for n in range(size):
+        lines.append(f'%c{n} = flow.const("item {n}") : text')
+        given = f"%v{n - 3}" if n % 4 == 3 else f"%c{n}"
+        lines.append(f"%v{n}, %p{n} = sem.call(@F, {given}) {{ordinal = {n}}} : text, prompt")
+    lines.append(f"%all = flow.pure(@list, {', '.join(f'%v{n}' for n in range(size))}) : list<text>")
+    return program(lines, "%all")
+
+
+def work_of_passes(module: Module) -> list[tuple[str, int]]:
+    """Function calls that each pass of -O2 makes, in a pipeline."""
+    target = Target({"": ModelTarget(embedded_tokenizer(), 100_000)})
+    counted: list[tuple[str, int]] = []
+    count = 0
+
+    def event(frame: FrameType, kind: str, argument: object) -> None:
+        nonlocal count
+        count += 1
+
+    with keeping(module, target) as kept:
+        for p in pipeline(2):
+            kept.forget_all_but(p.keeps)
+            count = 0
+            sys.setprofile(event)
+            try:
+                p.run(module, target)
+            finally:
+                sys.setprofile(None)
+            counted.append((p.name, count))
+    return counted
+
+
 def work(module: Module) -> int:
     """Function calls that the passes of -O2 make."""
     target = Target({"": ModelTarget(embedded_tokenizer(), 100_000)})
@@ -108,6 +143,29 @@ def test_work_grows_with_size(make: Callable[[int], Module]) -> None:
     work(make(1))  # what is made once
     small, large = work(make(100)), work(make(400))
     assert large < 4.5 * small
+
+
+@pytest.mark.parametrize("make", [distinct_calls, branches_and_loops, heads_in_common])
+def test_work_of_each_pass_grows_with_size(make: Callable[[int], Module]) -> None:
+    work_of_passes(make(1))  # what is made once
+    small, large = work_of_passes(make(100)), work_of_passes(make(400))
+    slow = {name: (before, after) for (name, before), (_, after) in zip(small, large, strict=True)
+            if after > 5 * before + 1000}
+    assert not slow
+
+
+def test_annotating_passes_share_what_they_find_out() -> None:
+    """Plans are made once for all passes that only annotate."""
+    module, target = distinct_calls(10), Target({"": ModelTarget(embedded_tokenizer(), 100_000)})
+    with keeping(module, target) as kept:
+        for p in pipeline(2):
+            kept.forget_all_but(p.keeps)
+            before = kept.results.get("plans")
+            p.run(module, target)
+            if p.name in ("fuse-task-groups", "size-batches", "plan-prefill"):
+                assert before is not None and kept.results["plans"] is before
+            if p.name in ("hoist-prefixes", "free-contexts"):
+                assert "plans" not in kept.results
 
 
 def test_deep_nesting() -> None:
