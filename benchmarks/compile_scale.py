@@ -137,9 +137,10 @@ def table(name: str, make: Callable[[int], str], sizes: list[int], repeats: int)
         print(f"{calls:>9}  {found.passes:>9.2f}  {found.command:>9.2f}  {found.peak:>9}  {growth:>12}", flush=True)
     if len(sizes) > 1:
         ends = sizes[0], sizes[-1]
-        print(f"from {ends[0]:,} to {ends[1]:,} calls: exponent {exponent(costs[0].passes, costs[-1].passes, ends):.2f} of "
-              f"the passes, {exponent(costs[0].command - start_up.command, costs[-1].command - start_up.command, ends):.2f}"
-              f" of the command (start-up of {start_up.command:.2f} s taken off)")
+        passes = exponent(costs[0].passes, costs[-1].passes, ends)
+        command = exponent(costs[0].command - start_up.command, costs[-1].command - start_up.command, ends)
+        print(f"from {ends[0]:,} to {ends[1]:,} calls: exponent {passes:.2f} of the passes, {command:.2f} of the command "
+              f"(start-up of {start_up.command:.2f} s taken off)")
 
 
 def main() -> None:
