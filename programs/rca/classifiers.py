@@ -6,7 +6,6 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,9 +13,7 @@ from numpy.typing import NDArray
 
 from .embedding import FastTextEmbedding, needed
 from .similarity import Past, Vectors, nearest
-
-FEW_TEXTS = 20
-"""Of a past this large or larger, TF-IDF leaves out words that occur in one text only."""
+from .word_weights import tfidf_of
 
 Answer = tuple[str, float]
 """A category and how sure the method is, from 0 to 1."""
@@ -49,39 +46,18 @@ class Majority:
         return category, count / self._counts.total()
 
 
-@lru_cache(maxsize=1)
-def tfidf_of(texts: tuple[str, ...]) -> tuple[Any, Any]:
-    """A vectorizer that knows exactly these texts, and their sparse matrix (n, words and pairs), rows of length 1."""
-    library = needed("sklearn.feature_extraction.text", "TF-IDF")
-    for fewest in (2, 1) if len(texts) >= FEW_TEXTS else (1,):
-        vectorizer = library.TfidfVectorizer(analyzer=words_and_pairs, sublinear_tf=True, min_df=fewest)
-        try:
-            return vectorizer, vectorizer.fit_transform([*texts])
-        except ValueError:
-            if fewest == 1:
-                raise
-    raise AssertionError
-
-
-@lru_cache(maxsize=4096)
-def words_and_pairs(text: str) -> tuple[str, ...]:
-    """Words of two characters or more, in lower case, and neighbouring pairs of them; the empty word where none is."""
-    library = needed("sklearn.feature_extraction.text", "TF-IDF")
-    return tuple(library.CountVectorizer(ngram_range=(1, 2)).build_analyzer()(text)) or ("",)
-
-
 class _Tfidf:
     """TF-IDF over the whole past."""
 
     def fit(self, texts: Sequence[str], categories: Sequence[str], days: NDArray[np.float64]) -> None:
-        self._vectorizer, self._matrix = tfidf_of(tuple(texts))
+        self._weights, self._matrix = tfidf_of(tuple(texts))
         self._categories = list(categories)
 
     def extend(self, text: str, category: str, day: float) -> None:
         """The past is learnt anew before the next prediction: see `fit`."""
 
     def _row(self, text: str) -> Any:
-        return self._vectorizer.transform([text])
+        return self._weights.row(text)
 
 
 class TfidfNeighbours(_Tfidf):

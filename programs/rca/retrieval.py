@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .classifiers import tfidf_of, vote
+from .classifiers import vote
 from .embedding import FastTextEmbedding
 from .labelled import Labelled, first_occurrences
 from .metrics import Prediction
 from .similarity import ALPHAS
+from .word_weights import tfidf_of
 
 NEIGHBOURS = (1, 3, 5, 7, 9)
 WITNESSES = 5
@@ -42,8 +43,8 @@ def tfidf_distances(texts: Sequence[str], incidents: Sequence[Labelled], first: 
     days = np.array([incident.day for incident in incidents])
     found = []
     for row in range(first, len(texts)):
-        vectorizer, matrix = tfidf_of(tuple(texts[:row]))
-        cosines = (matrix @ vectorizer.transform([texts[row]]).T).toarray().ravel()
+        weights, matrix = tfidf_of(tuple(texts[:row]))
+        cosines = (matrix @ weights.row(texts[row]).T).toarray().ravel()
         norms = np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel()
         distances = np.sqrt(np.maximum(1.0 + norms - 2.0 * cosines, 0.0))
         found.append(Distances(row, distances, days[row] - days[:row]))
