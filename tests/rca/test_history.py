@@ -11,9 +11,9 @@ pytest.importorskip("sklearn")
 
 @pytest.fixture
 def incidents(tmp_path: Path) -> Path:
-    rows: list[dict[str, object]] = [{"id": str(row), "time": f"2026-01-{row + 1:02}T00:00:00Z", "category": "disk" if row % 2 else "dns",
-                                      "text": ("disk full " if row % 2 else "lookup failed ") * 3}
-                                     for row in range(24)]
+    rows: list[dict[str, object]] = [
+        {"id": str(row), "time": f"2026-01-{row + 1:02}T00:00:00Z", "category": "disk" if row % 2 else "dns",
+         "text": ("disk full " if row % 2 else "lookup failed ") * 3} for row in range(24)]
     rows.append({"id": "parts", "time": "2026-02-01", "parts": {"alert": "<b>slow</b>", "diagnostics": "queue 17"}})
     path = tmp_path / "incidents.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
