@@ -41,19 +41,24 @@ BAD_STATES = ("OOMKilled", "CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull
 """States that `kubectl get pods` shows, the worst first."""
 
 
+MILD = re.compile(r"^\W*(?:\S+\W+){0,3}?(?:WARN(?:ING)?|INFO|DEBUG|TRACE|NOTICE)\b")
+"""Lines of which one alone says nothing."""
+
+
 def sign_of(content: str) -> str:
     """The sign that most lines show, the more telling of several with as many; `nothing` if no line shows one.
 
-    A general sign, an exception or a refused connection, counts only where no other is shown.
+    A line counts twice, but once if it is a warning or milder, and a sign needs to count two. A general sign, an
+    exception or a refused connection, counts only where no other is shown.
     """
     counts = dict.fromkeys(SIGNS, 0)
     for line in content.split("\n"):
         for name, pattern in SIGNS.items():
             if pattern.search(line[:2_000]):
-                counts[name] += 1
+                counts[name] += 1 if MILD.match(line[:200]) else 2
                 break
-    specific = {name: n for name, n in counts.items() if n and name not in ("exception", "refused")}
-    found = specific or {name: n for name, n in counts.items() if n}
+    shown = {name: n for name, n in counts.items() if n >= 2}
+    found = {name: n for name, n in shown.items() if name not in ("exception", "refused")} or shown
     order = list(SIGNS)
     return min(found, key=lambda name: (-found[name], order.index(name))) if found else "nothing"
 
