@@ -63,7 +63,8 @@ def test_risk_and_coverage_by_hand() -> None:
     rows = predictions([("a", "a", 0.9), ("a", "a", 0.8), ("a", "b", 0.8), ("a", "b", 0.1)])
     assert risk_coverage(rows) == [(0.25, 0.0), (0.75, 1 / 3), (1.0, 0.5)]
     assert area_under_risk(rows) == pytest.approx(0.5 / 3 + 0.25 * 0.5)
-    assert (risk_at(rows, 0.2), risk_at(rows, 0.5)) == (0.0, pytest.approx(1 / 3))
+    assert risk_at(rows, 0.2) == 0.0
+    assert risk_at(rows, 0.5) == pytest.approx(1 / 3)
 
 
 def test_a_useful_confidence_lowers_the_area() -> None:
