@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
+from .masking import PLACEHOLDER, kind_of, mask_texts
+
 MOST_WORDS = 300
 """Words that a prompt gets; the published pipeline cuts there too."""
 MOST_KEPT_WORDS = 2000
@@ -65,6 +67,12 @@ def clean(text: str, most_words: int = MOST_WORDS) -> str:
     for pattern in (_URL, _GUID, _HEXADECIMAL, _FILE_NAME, _BRACKETS, _DIGITS, _LONE_SIGNS):
         text = pattern.sub(" ", text)
     return cut_words(text, most_words)
+
+
+def clean_masked(text: str, most_words: int = MOST_WORDS) -> str:
+    """As `clean`, without what `masking` takes for secrets and identifying values: their kind stands for them."""
+    masked, _ = mask_texts([strip_html(text)])
+    return clean(PLACEHOLDER.sub(lambda found: kind_of(found[0]), masked[0]), most_words)
 
 
 def letters_only(text: str) -> str:

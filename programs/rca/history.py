@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .clean import MOST_KEPT_WORDS, clean
+from .clean import MOST_KEPT_WORDS, clean_masked
 from .embedding import EmbeddingError
 from .store import Entry, Store, StoreError
 
@@ -75,8 +75,8 @@ def entry_of(row: dict[str, Any]) -> Entry:
     from .labelled import day_of
 
     day_of(str(row["time"]))  # a wrong time is reported with its line
-    return Entry(str(row["id"]), str(row["time"]), category, clean(text, MOST_KEPT_WORDS), str(row.get("kind", "")),
-                 str(row.get("summary", "")), bool(row.get("confirmed", bool(category))))
+    return Entry(str(row["id"]), str(row["time"]), category, clean_masked(text, MOST_KEPT_WORDS),
+                 str(row.get("kind", "")), str(row.get("summary", "")), bool(row.get("confirmed", bool(category))))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TypedDict
 
-from .clean import MOST_KEPT_WORDS, clean, cut_words
+from .clean import MOST_KEPT_WORDS, clean, clean_masked, cut_words
 from .store import Entry, Store
 
 LETTERS = "BCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -26,8 +26,8 @@ class Candidate(TypedDict):
 
 
 def prepare(text: str) -> str:
-    """The text without markup, identifiers and numbers, at most 300 words."""
-    return clean(text)
+    """The text without markup, secrets, identifiers and numbers, at most 300 words."""
+    return clean_masked(text)
 
 
 def find_candidates(store: str, id: str, time: str, kind: str, text: str, k: int) -> list[Candidate]:
@@ -38,7 +38,7 @@ def find_candidates(store: str, id: str, time: str, kind: str, text: str, k: int
     if not 1 <= k <= len(LETTERS):
         raise ValueError(f"k is {k}; there are letters for 1 to {len(LETTERS)} options")
     with Store(store, read_only=True) as history:
-        found = history.nearest(clean(text, MOST_KEPT_WORDS), time, id=id, k=k, kind=kind or None)
+        found = history.nearest(clean_masked(text, MOST_KEPT_WORDS), time, id=id, k=k, kind=kind or None)
         candidates: list[Candidate] = []
         for letter, neighbour in zip(LETTERS, found, strict=False):
             entry = history.entry(neighbour.id)
@@ -77,7 +77,7 @@ def _key(name: str) -> tuple[str, ...]:
 def remember(store: str, id: str, time: str, kind: str, text: str, summary: str, category: str) -> bool:
     """Add an incident with a category that nobody has confirmed yet; whether it was new."""
     with Store(store) as history:
-        return history.add([Entry(id, time, category, clean(text, MOST_KEPT_WORDS), kind, summary)]) == 1
+        return history.add([Entry(id, time, category, clean_masked(text, MOST_KEPT_WORDS), kind, summary)]) == 1
 
 
 def unsummarised(store: str) -> list[dict[str, str]]:

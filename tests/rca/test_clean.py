@@ -2,7 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from semlang.programs.rca.clean import clean, cut_words, letters_only, strip_html
+from semlang.programs.rca.clean import clean, clean_masked, cut_words, letters_only, strip_html
 
 
 def test_markup_is_read_not_shown() -> None:
@@ -36,3 +36,9 @@ def test_three_hundred_words() -> None:
 
 def test_embeddings_see_letters() -> None:
     assert letters_only("docker_memory-RSS 12up <b>dbservice1</b>") == "docker memory rss up dbservice"
+
+
+def test_secrets_go_before_anything_else() -> None:
+    text = "<p>login of ops@example.com with password=hunter-two failed at 10.1.2.3</p> <b>token: abcdefghijklmnop</b>"
+    assert clean_masked(text) == "login of email with password=secret failed at ip token: secret"
+    assert clean_masked(clean_masked(text)) == clean_masked(text)

@@ -70,6 +70,15 @@ def test_the_second_occurrence_of_a_new_category_finds_the_first(path: str, caps
         assert store.entry("second") is None
 
 
+def test_secrets_reach_neither_the_model_nor_the_history(path: str, capsys: pytest.CaptureFixture[str],
+                                                         tmp_path: Path) -> None:
+    outputs = predict(path, capsys, "id=secret", "time=2026-03-01", "text=disk full, password=hunter-two rejected")
+    assert "hunter" not in json.dumps(outputs)
+    with Store(path) as store:
+        known = store.entry("secret")
+    assert known is not None and "disk full" in known.text and "hunter" not in known.text
+
+
 def test_an_empty_history_makes_a_new_category(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(tmp_path / "new.db")
     Store(path).close()
