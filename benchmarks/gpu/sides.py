@@ -52,9 +52,15 @@ def copies(step: Step, data: Tensors) -> tuple[Tensor, Tensor]:
 
 
 def torch_sdpa(step: Step, layer: Layer, data: Tensors) -> Side:
-    """torch's attention over each leaf's own copy of its context; heads of a group are rows. No copying is timed."""
+    """torch's attention over each leaf's own copy of its context, which is not timed. Decoding, heads of a group are
+    rows."""
+    if step.new == step.levels[0][1]:  # whole prompts
+        keys, values = copies(step, data)
+        prompts = data.query.view(-1, step.new, layer.heads, layer.size).transpose(1, 2)
+        return lambda: scaled_dot_product_attention(
+            prompts, keys, values, is_causal=True, enable_gqa=True).transpose(1, 2).reshape(data.query.shape)
     if step.new != 1:
-        raise NotHere("only for decoding")
+        raise NotHere("chunks below a prefix are left out")
     keys, values = copies(step, data)
     query = data.query.view(step.rows, layer.kv_heads, -1, layer.size)
     return lambda: scaled_dot_product_attention(query, keys, values).reshape(data.query.shape)

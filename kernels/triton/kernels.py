@@ -52,7 +52,7 @@ def attend(
                 score_scale, soft_cap, window,
                 query_row, query_head, key_head, key_slot, value_head, value_slot,
                 KV_HEADS * GROUP, GROUP, KEY_SIZE, VALUE_SIZE, KEY_BLOCK, VALUE_BLOCK, CAPPED, WINDOWED,
-                LARGE_ROWS, LARGE_KEYS, LARGE_STAGES,
+                LARGE_ROWS, LARGE_KEYS, LARGE_STAGES, not ONE_TILE,
             )  # fmt: skip
         else:
             _attend_item(
@@ -60,7 +60,7 @@ def attend(
                 score_scale, soft_cap, window,
                 query_row, query_head, key_head, key_slot, value_head, value_slot,
                 KV_HEADS * GROUP, GROUP, KEY_SIZE, VALUE_SIZE, KEY_BLOCK, VALUE_BLOCK, CAPPED, WINDOWED,
-                SMALL_ROWS, SMALL_KEYS, SMALL_STAGES,
+                SMALL_ROWS, SMALL_KEYS, SMALL_STAGES, True,
             )  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def _attend_item(
     query_row, query_head, key_head, key_slot, value_head, value_slot,
     HEADS: tl.constexpr, GROUP: tl.constexpr, KEY_SIZE: tl.constexpr, VALUE_SIZE: tl.constexpr,
     KEY_BLOCK: tl.constexpr, VALUE_BLOCK: tl.constexpr, CAPPED: tl.constexpr, WINDOWED: tl.constexpr,
-    M: tl.constexpr, N: tl.constexpr, STAGES: tl.constexpr,
+    M: tl.constexpr, N: tl.constexpr, STAGES: tl.constexpr, UNMASKED: tl.constexpr,
 ):  # fmt: skip
     """One item for one KV head: its output, normalised, and the base-2 logarithm of its sum of weights."""
     rows += tl.load(item)
@@ -101,18 +101,20 @@ def _attend_item(
     largest = tl.full([M], float("-inf"), tl.float32)
     total = tl.zeros([M], tl.float32)
     output = tl.zeros([M, VALUE_BLOCK], tl.float32)
-    # Blocks that every row sees whole: no mask.
-    for start in tl.range(head_keys, head_keys + full_keys, N, num_stages=STAGES):
-        slot = tl.load(keys + start + block)
-        k = _load_keys(key_pool, slot, key_slot, inner, KEY_SIZE, KEY_BLOCK)
-        score = _scores(q, k, score_scale, soft_cap, CAPPED)
-        new_largest = tl.maximum(largest, tl.max(score, 1))
-        decay = tl.exp2(largest - new_largest)
-        weight = tl.exp2(score - new_largest[:, None])
-        total = total * decay + tl.sum(weight, 1)
-        v = _load_values(value_pool, slot, value_slot, outer, VALUE_SIZE, VALUE_BLOCK)
-        output = tl.dot(weight.to(v.dtype), v, output * decay[:, None], input_precision="ieee")
-        largest = new_largest
+    # Blocks that every row sees whole: no mask. Where no bit may depend on what other rows see, one loop does all,
+    # since the compiler may round the same sums differently in two.
+    if UNMASKED:
+        for start in tl.range(head_keys, head_keys + full_keys, N, num_stages=STAGES):
+            slot = tl.load(keys + start + block)
+            k = _load_keys(key_pool, slot, key_slot, inner, KEY_SIZE, KEY_BLOCK)
+            score = _scores(q, k, score_scale, soft_cap, CAPPED)
+            new_largest = tl.maximum(largest, tl.max(score, 1))
+            decay = tl.exp2(largest - new_largest)
+            weight = tl.exp2(score - new_largest[:, None])
+            total = total * decay + tl.sum(weight, 1)
+            v = _load_values(value_pool, slot, value_slot, outer, VALUE_SIZE, VALUE_BLOCK)
+            output = tl.dot(weight.to(v.dtype), v, output * decay[:, None], input_precision="ieee")
+            largest = new_largest
     # The others: before (where a window begins) and after (the diagonal, and the end of the run).
     for done in tl.range(0, key_count - full_keys, N, num_stages=STAGES):
         key = tl.where(done < head_keys, done, done + full_keys) + block

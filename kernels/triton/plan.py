@@ -148,8 +148,8 @@ class Planner:
         if window is not None:
             head = -(-np.maximum(0, most - window + 1 - first) // block) * block
         full = (np.minimum(last, least + 1) - first - head) // block * block
-        # The order of blocks must not depend on other rows: masked ones before others are taken in order, masked.
-        none = (full <= 0) | ((head > 0) & self.invariant)
+        # With tiles of one size, no bit may depend on what other rows see: one loop takes all blocks, in order.
+        none = (full <= 0) | self.tiles.one
         return np.where(none, 0, head), np.where(none, 0, full)
 
 

@@ -27,11 +27,11 @@ INTEGERS = ("query_row", "query_head", "key_head", "key_slot", "value_head", "va
 
 @dataclass(frozen=True)
 class Resources:
-    """Of one compiled kernel: per thread registers and bytes of stack, where spilled ones go; bytes of shared memory;
+    """Of one compiled kernel: registers of a thread; loads and stores of spilled ones; bytes of shared memory;
     instructions in its PTX: products on tensor cores (`wgmma` for whole warp groups) and asynchronous copies."""
 
     registers: int
-    stack: int
+    spills: int
     shared: int
     mma: int
     wgmma: int
@@ -75,19 +75,21 @@ def _compile(kernel: Any, signature: dict[str, str], constants: dict[str, Any], 
     compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32),
                               options={"num_warps": warps, "enable_fp_fusion": True})
     ptx = str(compiled.asm["ptx"])
-    registers, stack = _usage(compiled.asm["cubin"])
-    return Resources(registers, stack, int(compiled.metadata.shared), ptx.count("mma.sync"),
+    registers, spills = _usage(compiled.asm["cubin"])
+    return Resources(registers, spills, int(compiled.metadata.shared), ptx.count("mma.sync"),
                      ptx.count("wgmma.mma_async"), ptx.count("cp.async.c"), capability, warps)
 
 
 def _usage(binary: bytes) -> tuple[int, int]:
-    """Registers and bytes of stack of a thread, as they stand in the code for the GPU."""
-    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    """Registers of a thread, and loads and stores of spilled ones in the code for the GPU."""
+    tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(binary)
         file.flush()
-        done = subprocess.run([str(tool), "-res-usage", file.name], capture_output=True, text=True, check=True)
-    found = re.search(r"REG:(\d+) STACK:(\d+) SHARED:\d+ LOCAL:(\d+)", done.stdout)
-    if found is None:
-        raise RuntimeError(f"the code for the GPU does not tell its registers: {done.stdout}")
-    return int(found[1]), int(found[2]) + int(found[3])
+        usage, code = (
+            subprocess.run([str(tools / tool), *options, file.name], capture_output=True, text=True, check=True).stdout
+            for tool, options in (("cuobjdump", ["-res-usage"]), ("nvdisasm", ["-c"])))
+    found = re.search(r"REG:(\d+)", usage)
+    if found is None or "EXIT" not in code:
+        raise RuntimeError(f"the code for the GPU does not tell its registers: {usage}")
+    return int(found[1]), len(re.findall(r"\b(?:STL|LDL)\b", code))

@@ -63,7 +63,7 @@ def test_logits(name: str, invariant: bool, tmp_path: Path) -> None:
     runner = TorchRunner(load_model(str(tmp_path), dtype="float32"), compiled=False)
     runner.allocate(64)
     expected, tokens = logits(runner)
-    assert refusal(runner.layers, CPU) is None
+    assert runner._triton_refusal() is None
     runner._pools = pools = TritonPools(runner.layers, 64, CPU, invariant=invariant)
     for pool in pools:
         pool.keys.fill_(torch.nan)
@@ -86,3 +86,9 @@ def test_a_kernel_that_gives_wrong_numbers_is_refused(monkeypatch: pytest.Monkey
     monkeypatch.setattr(TritonAttention, "store", lambda *given: None)
     found = refusal([LayerShape(3, 1, 16, 16, torch.float32)], CPU)
     assert found == "ArithmeticError: wrong numbers"
+
+
+def test_no_triton_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    runner = TorchRunner.__new__(TorchRunner)
+    assert runner._triton_refusal() == "Triton is not installed; pip install 'semlang[gpu]'"

@@ -22,7 +22,7 @@ from semlang.kernels.triton.tiles import Tiles, supports
 if os.environ.get("TRITON_INTERPRET") != "1":
     pytest.skip("TRITON_INTERPRET is not 1", allow_module_level=True)
 
-NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
+NIGHTLY = "SEMC_LAW_EXAMPLES" in os.environ
 CPU = torch.device("cpu")
 TILES = Tiles(small_rows=16, large_rows=64, small_keys=16, large_keys=32, small_stages=2, large_stages=2)
 ONE = Tiles(large_rows=32, small_keys=16, large_keys=16, one=True)
@@ -121,7 +121,7 @@ def test_random_trees(tree: tuple[Pairs, Pairs], layout: str, window: int | None
         tiles = ONE if invariant else TILES
         found = error(step(nodes, queries, layout, seed), 3, 1, 16, window=window, span=32, tiles=tiles,
                       invariant=invariant)
-        assert found < 2e-6
+        assert found < 3e-6
 
 
 @pytest.mark.parametrize("window", [None, 20])

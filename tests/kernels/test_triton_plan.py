@@ -1,5 +1,7 @@
 """Plans of the Triton kernels: what they read, and that nothing is planned twice."""
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from semlang.kernels.triton.tiles import Tiles
 from semlang.kernels.work_items import work_items
 from trees import LAYOUTS, TREES, Pairs, Run, Segment, Step, step, trees
 
+NIGHTLY = "SEMC_LAW_EXAMPLES" in os.environ
 TILES = Tiles(small_keys=16, large_keys=32)
 ONE = Tiles(small_keys=16, large_keys=16, one=True)
 
@@ -64,7 +67,7 @@ def test_every_row_sees_its_keys_once_in_order(name: str, window: int | None) ->
     assert seen(plan_of(tree, window, span=32, tiles=ONE, invariant=True), window) == expected(tree, window)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=10_000 if NIGHTLY else 100, deadline=None)
 @given(tree=trees(), layout=st.sampled_from(LAYOUTS), window=st.none() | st.integers(1, 60), invariant=st.booleans())
 def test_random_trees(tree: tuple[Pairs, Pairs], layout: str, window: int | None, invariant: bool) -> None:
     nodes, queries = tree
