@@ -27,6 +27,10 @@ class EngineFailure(EngineError):
     """The engine itself failed or is gone, whatever the call was: another one could do the call."""
 
 
+class EngineClosed(EngineFailure):
+    """The engine was closed while the call was waiting or running."""
+
+
 @dataclass(frozen=True)
 class SamplingOptions:
     """How one output is decoded. `temperature` 0 is greedy; masks come before top-k, top-p and min-p."""

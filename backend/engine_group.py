@@ -23,6 +23,7 @@ from ..passes.placement import place
 from .engine import (
     Callbacks,
     Engine,
+    EngineClosed,
     EngineError,
     EngineEvent,
     EngineFailure,
@@ -110,7 +111,7 @@ class EngineGroup:
             call = context.call = GroupCall(context, sampling, callbacks, priority, label)
             source, context.source = context.source, context
             if self._closing:
-                self._settle(call, None, EngineError(f"engine {self.name} is closed"))
+                self._settle(call, None, EngineClosed(f"engine {self.name} is closed"))
             else:
                 self._wait_for(source, call)
 
@@ -181,7 +182,7 @@ class EngineGroup:
         """Stop all engines; calls that still run fail."""
         with self._changing():
             self._closing = True
-            error = EngineError(f"engine {self.name} was closed")
+            error = EngineClosed(f"engine {self.name} was closed")
             for call in list(self._unplaced()):
                 self._settle(call, None, error)
         for engine in self.members:

@@ -8,8 +8,10 @@ position changes the answer, as it would with a real model.
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable
 from functools import lru_cache
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +108,7 @@ def reference_runner(tokenizer: Tokenizer, context_length: int) -> ReferenceRunn
 
     They end after letters and digits only, so what follows a prompt that ends in a colon or a newline is not empty.
     """
-    return ReferenceRunner(*_biases(tokenizer), context_length=context_length)
+    return ReferenceRunner(*_biases(cast(Hashable, tokenizer)), context_length=context_length)
 
 
 @lru_cache(maxsize=8)

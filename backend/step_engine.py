@@ -21,7 +21,17 @@ from ..passes.cost_model import CostModel, default_cost_model
 from .context_table import ContextTable
 from .context_tree import ContextTree
 from .early_fills import EarlyTokens
-from .engine import ROOT, Callbacks, EngineEvent, EngineFailure, EngineStats, FillHint, Priority, SamplingOptions
+from .engine import (
+    ROOT,
+    Callbacks,
+    EngineClosed,
+    EngineEvent,
+    EngineFailure,
+    EngineStats,
+    FillHint,
+    Priority,
+    SamplingOptions,
+)
 from .model_runner import ModelRunner, StepBatch
 from .page_allocator import PageAllocator
 from .queued_calls import AbortCall, FillCall, FreeCall, GenerateCall, QueuedCall
@@ -156,7 +166,7 @@ class StepEngine:
                 self._queue.append(call)
                 self._wake.notify_all()
         if closed and isinstance(call, GenerateCall):
-            call.callbacks.on_error(EngineFailure(f"engine {self.name} is closed"))
+            call.callbacks.on_error(EngineClosed(f"engine {self.name} is closed"))
 
     def _register(self, call: QueuedCall) -> None:
         """Check the identifiers of `call` in the order of the calls, whatever has been done of them."""
@@ -252,7 +262,7 @@ class StepEngine:
                     self._table.apply(call)
                 idle = closing or not self._step()
                 if closing:
-                    self._table.fail_all(EngineFailure(f"engine {self.name} was closed"))
+                    self._table.fail_all(EngineClosed(f"engine {self.name} was closed"))
             except Exception as error:  # a bug in the engine: nobody may wait for it for ever
                 self._table.fail_all(EngineFailure(f"engine {self.name} broke down: {error!r}"))
                 closing = self._break_down(error)

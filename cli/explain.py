@@ -47,6 +47,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if result is None:
         return 0
     results.show_errors(result.errors, unit.sources)
+    results.show_missed_deadlines(result.stats)
     return 1 if result.errors else 0
 
 

@@ -223,9 +223,9 @@ def number(value: float) -> str:
 
 def seconds(value: float) -> str:
     """A time with three digits: `1.42 s`, `83 ms`."""
-    if value >= 1 or value == 0:
-        return f"{value:.3g} s" if value < 1000 else f"{value:.0f} s"
-    return f"{value * 1e3:.3g} ms" if value >= 1e-3 else f"{value * 1e6:.3g} µs"
+    if value >= 0.9995 or value == 0:  # what is rounded to three digits must not become 1e+03
+        return f"{value:.3g} s" if value < 999.5 else f"{value:.0f} s"
+    return f"{value * 1e3:.3g} ms" if value >= 0.9995e-3 else f"{value * 1e6:.3g} µs"
 
 
 def percent(before: float, now: float) -> str:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, ExitStack
 from itertools import count
 
 from ...ir.values import RuntimeValue
-from ..engine import ROOT, Callbacks, Engine, EngineError, Generation, SamplingOptions
+from ..engine import ROOT, Callbacks, Engine, EngineClosed, EngineError, Generation, SamplingOptions
 from .timeline import RealTime, Timeline
 from .workload import Client, Request
 
@@ -42,6 +42,8 @@ class Server:
 
         def ended(result: Generation | EngineError) -> None:
             self._open[chosen] -= 1
+            if isinstance(result, EngineClosed):
+                return  # nobody waits any more: the benchmark was interrupted
             answer(number, result)
 
         def report(result: Generation | EngineError) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from semlang.cli.main import main
+from semlang.report.explain_text import seconds
 
 PROGRAMS = Path(__file__).parents[2] / "programs"
 FAN_OUT = '''
@@ -199,3 +200,19 @@ def test_other_engines_are_measured_too(engine: str, capsys: pytest.CaptureFixtu
                  for call in found["calls"] if (m := call["measured"]))
     assert filled == pytest.approx(found["measured"]["filled_tokens"], abs=2)
     assert sum(call["measured"]["runs"] for call in found["calls"]) == found["measured"]["calls"]
+
+
+@pytest.mark.parametrize(("value", "text"), [
+    (0, "0 s"), (9.999e-4, "1 ms"), (9.99e-4, "999 µs"), (0.9996, "1 s"), (0.9994, "999 ms"), (999.7, "1000 s"),
+    (1.234, "1.23 s"),
+])
+def test_times_have_no_exponents(value: float, text: str) -> None:
+    assert seconds(value) == text
+
+
+@pytest.mark.parametrize("command", [["explain", "--analyze"], ["view", "-o", "page.html"]])
+def test_missed_deadlines_are_told(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("late.sem").write_text('semantic F(x: text) -> y: text { """Say {{x}}: {{output:y max_tokens=4}}""" }\n'
+                                'program Main() -> y: text { return F("a") @ deadline(0.0001s) }\n')
+    assert main([*command, "late.sem", "--engine", "simulate"]) == 0
+    assert "`y` came 0.0" in capsys.readouterr().err
