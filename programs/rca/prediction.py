@@ -93,6 +93,22 @@ def keep_summaries(store: str, ids: Sequence[str], summaries: Sequence[str]) -> 
     return len(ids)
 
 
-def share_of(logprob: float) -> float:
+def share_of(letter: str, letters: Sequence[str], logprob: float, tokens: Sequence[str],
+             logprobs: Sequence[float]) -> float:
+    """How much of what the model gives to all `letters` it gives to the chosen one.
+
+    `logprob` is that of the chosen letter; `tokens` and their `logprobs` are the most probable ones in its place, where
+    a letter that is missing counts as impossible.
+    """
+    masses = dict.fromkeys(letters, 0.0)
+    for token, value in zip(tokens, logprobs, strict=True):
+        if token.strip() in masses:
+            masses[token.strip()] += probability_of(value)
+    masses[letter] = max(masses[letter], probability_of(logprob))
+    total = sum(masses.values())
+    return min(masses[letter] / total, 1.0) if total > 0 else 1 / len(letters)
+
+
+def probability_of(logprob: float) -> float:
     """The probability behind a natural logarithm, at most 1."""
     return math.exp(min(logprob, 0.0))

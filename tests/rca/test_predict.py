@@ -1,12 +1,13 @@
 """predict.sem from the command line, on the reference engine: retrieval, choice, new names, a history that grows."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 from semlang.cli.main import main
-from semlang.programs.rca.prediction import LETTERS, find_candidates, settle_name, share_of
+from semlang.programs.rca.prediction import LETTERS, find_candidates, probability_of, settle_name, share_of
 from semlang.programs.rca.store import Entry, Store
 
 pytest.importorskip("sklearn")
@@ -119,7 +120,15 @@ def test_names_of_categories() -> None:
     assert settle_name("DNS failures", ["failure DNS", "x"]) == "failure DNS"
     assert settle_name(" \n", ["disk"]) == "unnamed"
     assert settle_name("Disk\nis: full!", []) == "Disk is full"
-    assert share_of(0.5) == 1.0 and share_of(-0.6931471805599453) == pytest.approx(0.5)
+    assert probability_of(0.5) == 1.0 and probability_of(-0.6931471805599453) == pytest.approx(0.5)
+
+
+def test_a_confidence_is_a_share_of_the_options() -> None:
+    log = math.log
+    assert share_of("B", ["A", "B", "C"], log(0.2), ["x", "B", " A", "A"], [log(0.5), log(0.2), log(0.1), log(0.1)]
+                    ) == pytest.approx(0.5)
+    assert share_of("C", ["A", "B", "C"], log(0.01), ["A", "x"], [log(0.03), log(0.9)]) == pytest.approx(0.25)
+    assert share_of("A", ["A", "B"], -2000.0, [], []) == 0.5
 
 
 def test_there_are_letters_for_every_option(path: str) -> None:
