@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from uuid import uuid4
 
 import numpy as np
 
@@ -31,7 +33,12 @@ CREATE TABLE vectors (
   embedding INTEGER NOT NULL REFERENCES embeddings, position INTEGER NOT NULL REFERENCES incidents,
   vector BLOB NOT NULL, PRIMARY KEY (embedding, position)) WITHOUT ROWID;
 CREATE TABLE names (old TEXT PRIMARY KEY, new TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE identity (value TEXT NOT NULL);
 """
+MOST_LOADED = 2
+_loaded: dict[tuple[str, int], Embedding] = {}
+"""Embeddings of this process, by identity of the store and number: reading one again takes most of a second."""
+_lock = threading.Lock()
 
 
 class StoreError(Exception):
@@ -66,7 +73,6 @@ class Store:
         except sqlite3.Error as error:
             raise StoreError(f"{path} is no history: {error}") from None
         self._cached: tuple[tuple[int, int], Past] | None = None
-        self._embedding: tuple[int, Embedding] | None = None
 
     def _prepare(self, read_only: bool) -> None:
         application = self._database.execute("PRAGMA application_id").fetchone()[0]
@@ -76,12 +82,14 @@ class Store:
                 raise StoreError(f"{self.path} is empty; import incidents into it first")
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.executescript(
-                f"BEGIN IMMEDIATE;{TABLES}PRAGMA application_id = {APPLICATION};PRAGMA user_version = {SCHEMA};COMMIT;")
+                f"BEGIN IMMEDIATE;{TABLES}INSERT INTO identity VALUES ('{uuid4()}');"
+                f"PRAGMA application_id = {APPLICATION};PRAGMA user_version = {SCHEMA};COMMIT;")
         elif application != APPLICATION:
             raise StoreError(f"{self.path} is a database of something else, not a history")
         elif version != SCHEMA:
             raise StoreError(f"{self.path} has version {version}, this program reads version {SCHEMA}: "
                              "export it with the program that wrote it (`history list --json`) and import it again")
+        self._identity = str(self._database.execute("SELECT value FROM identity").fetchone()[0])
         if read_only:
             self._database.execute("PRAGMA query_only = ON")
 
@@ -221,10 +229,14 @@ class Store:
         row = self._database.execute("SELECT number, name FROM embeddings").fetchone()
         if row is None:
             return None
-        if self._embedding is None or self._embedding[0] != row[0]:
-            data = self._database.execute("SELECT data FROM embeddings WHERE number = ?", (row[0],)).fetchone()[0]
-            self._embedding = row[0], make_embedding(row[1]).load(data)
-        return self._embedding
+        key = (self._identity, int(row[0]))
+        with _lock:
+            if key not in _loaded:
+                data = self._database.execute("SELECT data FROM embeddings WHERE number = ?", (row[0],)).fetchone()[0]
+                while len(_loaded) >= MOST_LOADED:
+                    del _loaded[next(iter(_loaded))]
+                _loaded[key] = make_embedding(row[1]).load(data)
+            return key[1], _loaded[key]
 
     def past(self) -> Past:
         """All incidents with a category and a vector, read again only after a change."""
