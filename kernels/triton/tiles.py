@@ -40,7 +40,7 @@ def tiles_for(key_size: int, value_size: int, dtype: str, capability: int = 90, 
     if largest > 128:
         return Tiles(16, 64, 32, 32, 2, 2, 8, 1, one)
     if capability < 90:  # the query stays in registers there
-        return Tiles(large_keys=32, large_stages=4, one=one)
+        return Tiles(large_rows=32, one=True) if one else Tiles(large_keys=32, large_stages=4)
     return Tiles(one=one)
 
 

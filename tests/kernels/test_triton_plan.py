@@ -143,11 +143,13 @@ def test_a_window_without_tokens_is_an_error(window: int) -> None:
         Planner(TILES, 16).plan([], [], LayerGroup(2, 3, window))
 
 
-def test_wrong_spans_are_errors() -> None:
+def test_what_tiles_do_not_hold_is_an_error() -> None:
     with pytest.raises(ValueError, match="a multiple of the 32 keys of a block, not 40"):
         Planner(TILES, 16, span=40)
     with pytest.raises(ValueError, match="tiles of one size"):
         Planner(TILES, 16, invariant=True)
+    with pytest.raises(ValueError, match="a tile of 64 rows does not hold the 65 heads"):
+        Planner(TILES, 16).plan([], [], LayerGroup(1, 65))
 
 
 def test_runs_with_a_gap_between_them_are_an_error() -> None:
