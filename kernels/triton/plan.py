@@ -77,11 +77,15 @@ class Planner:
 
     def plan(self, runs: Sequence[KeyRun], segments: Sequence[QuerySegment], layers: LayerGroup,
              padded_rows: int = 0) -> Plan:
-        """The plan of one step; raises ValueError for layers that the tiles do not hold, and for runs with gaps. With `padded_rows`, rows without keys follow, up to that number."""
+        """The plan of one step. With `padded_rows`, rows without keys follow, up to that number.
+
+        Raises ValueError for layers that the tiles do not hold, and for runs with gaps between them.
+        """
         if layers.window is not None and layers.window < 1:
             raise ValueError(f"a sliding window holds at least one token, not {layers.window}")
         if layers.group > self.tiles.large_rows:
-            raise ValueError(f"a tile of {self.tiles.large_rows} rows does not hold the {layers.group} heads of a KV head")
+            raise ValueError(f"a tile of {self.tiles.large_rows} rows does not hold the {layers.group} heads of a KV "
+                             "head")
         structure = self._structure_of(runs, segments)
         counts = np.diff(structure.row_starts)
         firsts = np.fromiter((segment.first_position for segment in segments), np.int64, len(segments))
