@@ -114,7 +114,10 @@ class FastTextEmbedding:
 
 
 class TfidfEmbedding:
-    """TF-IDF of words and pairs of words, rows of length 1, so that distances order as cosines do."""
+    """TF-IDF of words and pairs of words, rows of length 1, so that distances order as cosines do.
+
+    The last column is 1 for a text without a known word: it is like others of its kind and unlike all the rest.
+    """
 
     name = "tfidf"
 
@@ -136,8 +139,9 @@ class TfidfEmbedding:
             self._vectorizer.idf_ = np.ones(1)
 
     def vectors(self, texts: Sequence[str]) -> Vectors:
-        """float32 (n, at most `features`)."""
-        return np.asarray(self._vectorizer.transform(texts).toarray(), np.float32)
+        """float32 (n, at most `features` + 1)."""
+        known = np.asarray(self._vectorizer.transform(texts).toarray(), np.float32)
+        return np.hstack([known, ~known.any(axis=1, keepdims=True)]).astype(np.float32)
 
     def to_bytes(self) -> bytes:
         """Vocabulary and inverse document frequencies as JSON."""
