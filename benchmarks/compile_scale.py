@@ -139,8 +139,8 @@ def table(name: str, make: Callable[[int], str], sizes: list[int], repeats: int)
         ends = sizes[0], sizes[-1]
         passes = exponent(costs[0].passes, costs[-1].passes, ends)
         command = exponent(costs[0].command - start_up.command, costs[-1].command - start_up.command, ends)
-        print(f"from {ends[0]:,} to {ends[1]:,} calls: exponent {passes:.2f} of the passes, {command:.2f} of the command "
-              f"(start-up of {start_up.command:.2f} s taken off)")
+        print(f"from {ends[0]:,} to {ends[1]:,} calls: exponent {passes:.2f} of the passes, {command:.2f} of the "
+              f"command (start-up of {start_up.command:.2f} s taken off)")
 
 
 def main() -> None:
