@@ -45,7 +45,7 @@ def tfidf_distances(texts: Sequence[str], incidents: Sequence[Labelled], first: 
     for row in range(first, len(texts)):
         weights, matrix = tfidf_of(tuple(texts[:row]))
         cosines = (matrix @ weights.row(texts[row]).T).toarray().ravel()
-        distances = np.sqrt(np.maximum(2.0 - 2.0 * cosines, 0.0))  # a text without words is like none, not half like all
+        distances = np.sqrt(np.maximum(2.0 - 2.0 * cosines, 0.0))  # without words: like none
         found.append(Distances(row, distances, days[row] - days[:row]))
     return found
 

@@ -184,8 +184,8 @@ def test_gaia_offline_on_some_incidents() -> None:
 
 
 @pytest.mark.skipif(not (NIGHTLY and POSTMORTEMS.exists()), reason="only in the nightly run, with the shared data")
-@pytest.mark.parametrize(("view", "machine", "ceiling"), [("symptom", 0.187, 0.602), ("report", 0.38, 0.663),
-                                                         ("truth", 0.47, 0.723)])
+@pytest.mark.parametrize(("view", "machine", "ceiling"), [("symptom", 0.193, 0.602), ("report", 0.367, 0.663),
+                                                         ("truth", 0.476, 0.723)])
 def test_the_results_page_can_be_repeated(view: str, machine: float, ceiling: float) -> None:
     data = read_labelled(str(POSTMORTEMS))
     texts, first = data.texts(view), first_judged(data.incidents)
