@@ -15,19 +15,19 @@ class CostModel:
     profile` fits those of the machine at hand.
     """
 
-    step: float = 1.85e-3
+    step: float = 1.4e-3
     """A step by itself, of one row."""
-    batch: float = 2.1e-3
+    batch: float = 2.9e-4
     """More, for a step of several tokens: products of matrices instead of vectors, several contexts to attend to."""
-    prefill_token: float = 6.2e-5
+    prefill_token: float = 3.4e-5
     """A prompt token."""
-    decode_row: float = 1.5e-4
+    decode_row: float = 9.0e-5
     """A row that decodes: its token, and everything that the engine does for it between steps."""
-    kv_token: float = 8.0e-7
+    kv_token: float = 1.9e-7
     """A KV token that decoding rows read. A run that rows of one step share is read once."""
-    attention: float = 4.7e-8
+    attention: float = 1.4e-8
     """A pair of a prompt token and a KV token that it attends to."""
-    call: float = 4.7e-4
+    call: float = 5.3e-4
     """A call by itself, beside its steps: options, prompts and results on their way through the executor."""
     max_batch: int = 256
     """Rows of one step; more calls take turns."""

@@ -13,6 +13,8 @@ from .plan import MOST_ROWS, PAGE, ItemPlan
 
 MOST_SIZE = 256
 LANES = 16
+SERIAL = 4_000_000
+"""Products up to which waking the other threads costs more than they save (they sleep between calls)."""
 ENTRIES = {torch.bfloat16: "attend_bf16", torch.float32: "attend_float"}
 
 _POINTERS = ("query", "new_keys", "new_values", "new_slots", "key_pool", "value_pool", "output", "partial_outputs",
@@ -88,7 +90,8 @@ class CpuAttention:
             plan.merge_starts.ctypes.data, plan.merge_partials.ctypes.data,
             None if sinks is None else sinks.data_ptr(),
             query.stride(0), new_keys.stride(0), new_values.stride(0),
-            rows, len(plan.items), heads, pool.kv_heads, key_size, pool.value_size, torch.get_num_threads(),
+            rows, len(plan.items), heads, pool.kv_heads, key_size, pool.value_size,
+            1 if plan.pairs * heads * (key_size + pool.value_size) < SERIAL else torch.get_num_threads(),
             key_size**-0.5 if scale is None else scale, soft_cap or 0.0)
         getattr(self._library, ENTRIES[query.dtype])(ctypes.byref(step))
         return output

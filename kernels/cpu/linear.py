@@ -10,6 +10,10 @@ from torch import Tensor, nn
 from .library import Kernels
 
 PANEL = 32
+WAKING = 8e-5
+"""Seconds of work below which waking the other threads costs more than they save (they sleep between calls)."""
+PRODUCTS, BYTES = 5e10, 2e10
+"""Products of float32 numbers, and bytes of weights, that one thread gets through in a second."""
 ENTRIES = {torch.bfloat16: "linear_bf16", torch.float32: "linear_float"}
 
 
@@ -36,8 +40,9 @@ class PackedLinear(nn.Module):
             rows = nn.functional.pad(rows, (0, size - self.in_features))
         rows = rows.contiguous()
         y = torch.empty(*x.shape[:-1], self.out_features, dtype=self.dtype)
+        work = max(len(rows) * self._packed.numel() / PRODUCTS, self._packed.nbytes / BYTES)
         self._entry(rows.data_ptr(), self._packed.data_ptr(), None if self._bias is None else self._bias.data_ptr(),
-                    y.data_ptr(), len(rows), self.out_features, size, torch.get_num_threads())
+                    y.data_ptr(), len(rows), self.out_features, size, 1 if work < WAKING else torch.get_num_threads())
         return y
 
 

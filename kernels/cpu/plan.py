@@ -26,7 +26,7 @@ class ItemPlan:
     `items` int32 [n, 8]: first row, rows, first span, spans, first partial, masked, keys, 0. `rows` int32: tokens.
     `ranges` int32 [rows, 2]: which keys of its item a row sees. `spans` int32 [s, 3]: page, first slot, end slot.
     `merge_starts` [tokens + 1], `merge_partials`: the partial results of each token, in the order of its context.
-    `kv_tokens_read`: keys that a layer reads, a shared run counted once.
+    `kv_tokens_read`: keys that a layer reads, a shared run counted once. `pairs`: of a row and a key.
     """
 
     def __init__(self, runs: Sequence[KeyRun], segments: Sequence[QuerySegment], *, group: int,
@@ -36,6 +36,7 @@ class ItemPlan:
         if parts > 1:
             items = [part for item in items for part in _split_keys(item, parts)]
         self.kv_tokens_read = sum(len(item.slots) for item in items)
+        self.pairs = sum(len(item.rows) * len(item.slots) for item in items)
         self.spans, span_starts = _spans(items)
         rows = np.concatenate([item.rows for item in items]) if items else np.empty(0, np.int64)
         self.rows: Numbers = rows.astype(np.int32)
