@@ -14,7 +14,7 @@ from itertools import count
 from typing import Any
 
 from ..ir.core import Op, Root, TokenList, Word
-from .engine import ROOT, Engine, FillHint
+from .engine import ROOT, Engine, FillHint, PeakWatch, WatchesKV
 from .run_log import LoggedFill, LoggedFree, RunLog
 
 _identifiers = count(ROOT + 1)
@@ -53,17 +53,17 @@ class EngineBinding:
     number: int = 0
     """Among the engines of the run."""
     log: RunLog = field(default_factory=RunLog)
-    _watch: Any = None
+    _watch: PeakWatch | None = None
 
     def begin(self) -> None:
         """The run begins: note the KV memory that is in use from now on, where the engine can tell."""
-        watch = getattr(self.engine, "watch_kv", None)
-        self._watch = None if watch is None else watch()
+        if isinstance(self.engine, WatchesKV):
+            self._watch = self.engine.watch_kv()
 
     def end(self) -> None:
         """The run has ended."""
-        if self._watch is not None:
-            getattr(self.engine, "end_watch")(self._watch)  # noqa: B009
+        if self._watch is not None and isinstance(self.engine, WatchesKV):
+            self.engine.end_watch(self._watch)
 
     @property
     def peak_kv_tokens(self) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..ir.target import Tokenizer
 from ..ir.types import Type
@@ -165,6 +165,24 @@ class EngineEvent:
     start: float
     end: float
     arguments: dict[str, object]
+
+
+@dataclass(eq=False)
+class PeakWatch:
+    """The largest number of KV tokens that an engine's live contexts have held since the watch began."""
+
+    peak_kv_tokens: int
+
+
+@runtime_checkable
+class WatchesKV(Protocol):
+    """An engine that can tell the peak of a stretch of time: of one run among several, say."""
+
+    def watch_kv(self) -> PeakWatch:
+        """Begin to note the most KV tokens that live contexts hold after a step."""
+
+    def end_watch(self, watch: PeakWatch) -> None:
+        """Note no more."""
 
 
 class Engine(Protocol):

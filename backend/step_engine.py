@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -29,6 +28,7 @@ from .engine import (
     EngineFailure,
     EngineStats,
     FillHint,
+    PeakWatch,
     Priority,
     SamplingOptions,
 )
@@ -38,13 +38,6 @@ from .queued_calls import AbortCall, FillCall, FreeCall, GenerateCall, QueuedCal
 from .scheduler import Plan, Scheduler
 from .step_plan import build_batch, step_size
 from .tree_integrity import check_tree
-
-
-@dataclass(eq=False)
-class PeakWatch:
-    """The largest number of KV tokens that live contexts have held since the watch began."""
-
-    peak_kv_tokens: int
 
 
 class StepEngine:

@@ -1,10 +1,10 @@
 """Each pass does to the examples of its docstring what the docstring says."""
 
 import importlib.util
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from byte_tokenizer import ByteTokenizer
 from semlang.ir.core import Module, walk
 from semlang.ir.parser import parse_module
 from semlang.ir.printer import print_module
@@ -13,33 +13,6 @@ from semlang.ir.target import ModelTarget, Target
 from semlang.ir.verifier import verify
 from semlang.passes.reference import examples, reference
 from semlang.passes.registry import PASSES, pass_class
-
-
-class ByteTokenizer:
-    """One token for each UTF-8 byte; a chat template that writes `<role>` before each part."""
-
-    vocabulary_size = 257
-    eos_ids = frozenset({256})
-    bos_id: int | None = None
-    has_dummy_prefix = False
-    longest_token_bytes = 1
-    digest = "bytes"
-
-    def encode_piece(self, text: str, *, first: bool) -> list[int]:
-        return list(text.encode())
-
-    def encode_scaffold(self, text: str) -> list[int]:
-        return list(text.encode())
-
-    def token_bytes(self, token_id: int) -> bytes:
-        return bytes([token_id]) if token_id < 256 else b""
-
-    def decode(self, token_ids: Sequence[int]) -> str:
-        return b"".join(map(self.token_bytes, token_ids)).decode(errors="ignore")
-
-    def role_scaffold(self, roles_so_far: tuple[str, ...], role: str) -> str:
-        return f"<{role}>"
-
 
 TARGET = Target({"": ModelTarget(ByteTokenizer(), 4096)}, "reference")
 

@@ -4,11 +4,11 @@ Each token is a byte and every output is "y" or "n", so a tree can be written do
 prefix cache of the engine is on; with the pass alone it is off, and what is shared is what the program itself says.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from byte_tokenizer import ByteTokenizer
 from semlang.backend.executor import run_module
 from semlang.backend.reference import reference_runner
 from semlang.backend.results import RunResult
@@ -20,33 +20,6 @@ from semlang.passes.base import Pass
 from semlang.passes.manager import PipelineOptions, run_pipeline
 from semlang.passes.pipeline_parser import parse_pipeline
 from semlang.passes.pipelines import pipeline
-
-
-class ByteTokenizer:
-    """One token for each UTF-8 byte; a chat template that writes `<role>` before each part."""
-
-    vocabulary_size = 257
-    eos_ids = frozenset({256})
-    bos_id: int | None = None
-    has_dummy_prefix = False
-    longest_token_bytes = 1
-    digest = "bytes"
-
-    def encode_piece(self, text: str, *, first: bool) -> list[int]:
-        return list(text.encode())
-
-    def encode_scaffold(self, text: str) -> list[int]:
-        return list(text.encode())
-
-    def token_bytes(self, token_id: int) -> bytes:
-        return bytes([token_id]) if token_id < 256 else b""
-
-    def decode(self, token_ids: Sequence[int]) -> str:
-        return b"".join(map(self.token_bytes, token_ids)).decode(errors="ignore")
-
-    def role_scaffold(self, roles_so_far: tuple[str, ...], role: str) -> str:
-        return f"<{role}>"
-
 
 CONTEXT_LENGTH = 4096
 ALONE = "inline,tokenize,dce,hoist-prefixes{min-tokens=1},lower-engine,free-contexts"

@@ -2,9 +2,9 @@
 
 import json
 import random
-from collections.abc import Sequence
 
 import pytest
+from byte_tokenizer import ByteTokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 from semlang.ir.core import Module, Op, Value, walk
@@ -21,31 +21,12 @@ from semlang.passes.lengths import Lengths
 from semlang.passes.value_bounds import constant_bounds, type_bounds
 
 
-class Bytes:
-    """A token for each byte, BOS, and a longest token of two bytes; never more tokens than bytes."""
+class Bytes(ByteTokenizer):
+    """A BOS, and a longest token of two bytes; never more tokens than bytes."""
 
-    vocabulary_size = 256
-    eos_ids: frozenset[int] = frozenset()
     bos_id: int | None = 1
-    has_dummy_prefix = False
     longest_token_bytes = 2
     bytes_bound_tokens = True
-    digest = "bytes"
-
-    def encode_piece(self, text: str, *, first: bool) -> list[int]:
-        return list(text.encode())
-
-    def encode_scaffold(self, text: str) -> list[int]:
-        return list(text.encode())
-
-    def token_bytes(self, token_id: int) -> bytes:
-        return bytes([token_id])
-
-    def decode(self, token_ids: Sequence[int]) -> str:
-        return bytes(token_ids).decode()
-
-    def role_scaffold(self, roles_so_far: tuple[str, ...], role: str) -> str:
-        return role
 
 
 TARGET = Target({"": ModelTarget(Bytes(), 100)})

@@ -1,8 +1,8 @@
 """What is known before a run: constants, bounds and arguments, and the forecast that they give."""
 
-from collections.abc import Sequence
 from typing import Any
 
+from byte_tokenizer import ByteTokenizer
 from semlang.ir.core import Module, Op, walk
 from semlang.ir.parser import parse_module
 from semlang.ir.source import SourceFile
@@ -15,31 +15,10 @@ from semlang.passes.planner import Order
 from semlang.passes.static_knowledge import static_knowledge
 
 
-class Bytes:
-    """A token for each UTF-8 byte."""
+class Bytes(ByteTokenizer):
+    """Never more tokens than bytes."""
 
-    vocabulary_size = 256
-    eos_ids: frozenset[int] = frozenset()
-    bos_id: int | None = None
-    has_dummy_prefix = False
-    longest_token_bytes = 1
     bytes_bound_tokens = True
-    digest = "bytes"
-
-    def encode_piece(self, text: str, *, first: bool) -> list[int]:
-        return list(text.encode())
-
-    def encode_scaffold(self, text: str) -> list[int]:
-        return list(text.encode())
-
-    def token_bytes(self, token_id: int) -> bytes:
-        return bytes([token_id])
-
-    def decode(self, token_ids: Sequence[int]) -> str:
-        return bytes(token_ids).decode()
-
-    def role_scaffold(self, roles_so_far: tuple[str, ...], role: str) -> str:
-        return role
 
 
 PROGRAM = '''
