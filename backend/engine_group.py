@@ -18,8 +18,7 @@ from functools import partial
 from threading import RLock
 
 from ..passes.cost_model import CostModel, default_cost_model
-from ..passes.engine_load import EngineLoad, WaitingCall
-from ..passes.placement import place
+from ..passes.engine_load import WaitingCall
 from .engine import (
     Callbacks,
     Engine,
@@ -36,6 +35,7 @@ from .engine import (
 from .group_calls import GroupCall, text_differs
 from .group_contexts import GroupContext, GroupContexts
 from .group_member import Member
+from .group_placing import GroupPlacing
 
 MOST_ATTEMPTS = 4
 """Engines that one call may be the end of: it may be what breaks them."""
@@ -75,10 +75,7 @@ class EngineGroup:
         self._contexts = GroupContexts()
         self._ready: list[GroupCall] = []
         self._running: set[GroupCall] = set()
-        self._groups: dict[str, tuple[int, set[Member]]] = {}
-        """Of task groups that may not be spread at will: calls that have not ended, and their engines."""
-        self._lengths: dict[str, tuple[int, int]] = {}
-        """Outputs of each site and the tokens that they had."""
+        self._placing = GroupPlacing()
         self._holds = 0
         self._closing = False
         self._last_failure: EngineError | None = None
@@ -230,46 +227,10 @@ class EngineGroup:
             for call in calls:
                 if call.parent not in paths:
                     paths[call.parent] = self._contexts.runs(call.parent)
-                call.waiting = WaitingCall(paths[call.parent], self._expected_tokens(call), call.is_urgent)
-            for call, member in zip(calls, self._choose(calls, alive), strict=True):
+                call.waiting = WaitingCall(paths[call.parent], self._placing.expected_tokens(call),
+                                           call.is_urgent)
+            for call, member in zip(calls, self._placing.choose(calls, alive), strict=True):
                 self._start(call, member)
-
-    def _choose(self, calls: Sequence[GroupCall], alive: Sequence[Member]) -> list[Member]:
-        """An engine for each call; a task group that is to stay on a few engines is placed by itself."""
-        chosen: dict[GroupCall, Member] = {}
-        narrow: dict[str, list[GroupCall]] = {}
-        free = []
-        for call in calls:
-            if call.priority.group is not None and call.priority.engines is not None:
-                narrow.setdefault(call.priority.group, []).append(call)
-            else:
-                free.append(call)
-        loads = [member.load for member in alive]
-        for name, members in narrow.items():
-            limit = members[0].priority.engines or 1
-            used = {member for member in self._groups.get(name, (0, set()))[1] if member.alive}
-            indices = self._narrowed(members, alive, used, limit)
-            among = [loads[index] for index in indices]
-            placement = place([_shape(call) for call in members], among)
-            for call, choice in zip(members, placement.engines, strict=True):
-                chosen[call] = alive[indices[choice]]
-            loads = _with(loads, [(indices[choice], _shape(call))
-                                  for call, choice in zip(members, placement.engines, strict=True)])
-        if free:
-            placement = place([_shape(call) for call in free], loads)
-            chosen |= {call: alive[choice] for call, choice in zip(free, placement.engines, strict=True)}
-        return [chosen[call] for call in calls]
-
-    def _narrowed(self, calls: Sequence[GroupCall], alive: Sequence[Member], used: set[Member],
-                  limit: int) -> list[int]:
-        """The engines of a task group that is to have `limit` of them: those it has, then the best ones."""
-        own = [index for index, member in enumerate(alive) if member in used]
-        if len(own) >= limit or limit >= len(alive):
-            return own if own and len(own) >= limit else list(range(len(alive)))
-        placement = place([_shape(call) for call in calls], [member.load for member in alive])
-        counts = {index: placement.engines.count(index) for index in range(len(alive))}
-        others = sorted((index for index in counts if index not in own), key=lambda index: -counts[index])
-        return sorted(own + others[: limit - len(own)])
 
     def _start(self, call: GroupCall, member: Member) -> None:
         if not member.alive:  # it failed while calls before this one were being sent
@@ -277,10 +238,7 @@ class EngineGroup:
             return
         self._running.add(call)
         call.begin(member)
-        name = call.priority.group
-        if name is not None and call.priority.engines is not None:
-            count, used = self._groups.setdefault(name, (0, set()))
-            self._groups[name] = count + 1, used | {member}
+        self._placing.started(call, member)
         self._contexts.bring(call.parent, member)
         attempt = call.attempt
         on_text = partial(self._text, call, attempt) if call.callbacks.on_text is not None else None
@@ -289,11 +247,6 @@ class EngineGroup:
                                priority=call.priority, label=call.label)
         if call.member is member:
             self._contexts.started(call.context)
-
-    def _expected_tokens(self, call: GroupCall) -> float:
-        """What the outputs of its site had so far, else its budget."""
-        count, tokens = self._lengths.get(call.label, (0, 0))
-        return tokens / count if count else float(call.sampling.max_tokens)
 
     # ---- reports of engines ----
 
@@ -317,8 +270,7 @@ class EngineGroup:
             if not generation.text.startswith(call.released):
                 self._settle(call, None, text_differs(), member)
                 return
-            count, tokens = self._lengths.get(call.label, (0, 0))
-            self._lengths[call.label] = count + 1, tokens + len(generation.sampled_ids)
+            self._placing.ended(call, len(generation.sampled_ids))
             self._settle(call, generation, None, member)
 
     def _failed(self, call: GroupCall, attempt: int, error: EngineError) -> None:
@@ -337,11 +289,7 @@ class EngineGroup:
     def _leave(self, call: GroupCall) -> Member:
         """`call` runs on its engine no longer."""
         self._running.discard(call)
-        name = call.priority.group
-        if name is not None and name in self._groups:
-            count, used = self._groups.pop(name)
-            if count > 1:
-                self._groups[name] = count - 1, used
+        self._placing.left(call)
         return call.leave()
 
     def _lose(self, member: Member, error: EngineError) -> None:
@@ -393,18 +341,3 @@ class EngineGroup:
                     reports, self._reports = self._reports, []
         for report in reports:
             report()
-
-
-def _shape(call: GroupCall) -> WaitingCall:
-    assert call.waiting is not None
-    return call.waiting
-
-
-def _with(loads: Sequence[EngineLoad], added: Sequence[tuple[int, WaitingCall]]) -> list[EngineLoad]:
-    """Loads with more calls."""
-    changed = list(loads)
-    for index in {index for index, _ in added}:
-        changed[index] = loads[index].copy()
-    for index, call in added:
-        changed[index].add(call)
-    return changed
