@@ -8,7 +8,7 @@
 #include <cmath>
 #include <limits>
 
-#include "vector.h"
+#include "attention.h"
 
 namespace {
 
@@ -35,32 +35,6 @@ struct Span {
 struct Range {
     int32_t from, to;
 };
-
-}  // namespace
-
-extern "C" struct Step {
-    const void* query;        // [tokens][heads][D]
-    const void* new_keys;     // [tokens][kv_heads][D]
-    const void* new_values;   // [tokens][kv_heads][V]
-    const int64_t* new_slots; // [tokens]
-    void* key_pool;
-    void* value_pool;
-    void* output;             // [tokens][heads][V]
-    float* partial_outputs;   // [partials][heads][V]
-    float* partial_sums;      // [partials][heads], base 2
-    const int32_t* items;
-    const int32_t* rows;
-    const int32_t* spans;
-    const int32_t* ranges;    // beside rows; read for masked items
-    const int32_t* merge_starts;  // [tokens + 1]
-    const int32_t* merge_partials;
-    const float* sinks;       // [heads] or null
-    int64_t query_stride, key_stride, value_stride;  // elements between tokens
-    int32_t tokens, item_count, heads, kv_heads, key_size, value_size, threads;
-    float scale, soft_cap;    // soft_cap 0 is none
-};
-
-namespace {
 
 template <class T> struct Layout;
 
@@ -155,7 +129,7 @@ template <class T> struct Block {
 
 template <class T> class Worker {
   public:
-    Worker(const Step& step, Scratch<T>& scratch) : step_(step), scratch_(scratch) {}
+    Worker(const AttentionStep& step, Scratch<T>& scratch) : step_(step), scratch_(scratch) {}
 
     void run(const Item& item, int kv_head) {
         const int group = step_.heads / step_.kv_heads, rows = item.row_count * group;
@@ -322,13 +296,13 @@ template <class T> class Worker {
         }
     }
 
-    const Step& step_;
+    const AttentionStep& step_;
     Scratch<T>& scratch_;
     const T* query_[MOST_ROWS];
     Range range_[MOST_ROWS];
 };
 
-template <class T> void write_new(const Step& step, int token) {
+template <class T> void write_new(const AttentionStep& step, int token) {
     const long page = step.new_slots[token] / PAGE, slot = step.new_slots[token] % PAGE;
     for (int h = 0; h < step.kv_heads; h++) {
         const long at = page * step.kv_heads + h;
@@ -340,7 +314,7 @@ template <class T> void write_new(const Step& step, int token) {
     }
 }
 
-template <class T> void merge(const Step& step, int token) {
+template <class T> void merge(const AttentionStep& step, int token) {
     const int32_t* first = step.merge_partials + step.merge_starts[token];
     const int32_t* end = step.merge_partials + step.merge_starts[token + 1];
     for (int h = 0; h < step.heads; h++) {
@@ -363,24 +337,42 @@ template <class T> void merge(const Step& step, int token) {
     }
 }
 
-template <class T> void run(const Step& step) {
+template <class T> void run(const AttentionStep& step) {
 #pragma omp parallel num_threads(step.threads)
     {
-        static thread_local Scratch<T> scratch;
-        Worker<T> worker(step, scratch);
 #pragma omp for schedule(static)
-        for (int token = 0; token < step.tokens; token++) write_new<T>(step, token);
-        const Item* items = reinterpret_cast<const Item*>(step.items);
-        const int works = step.item_count * step.kv_heads;
+        for (int token = 0; token < step.tokens; token++) store_new_tokens<T>(step, token, token + 1);
+        const int works = attention_works(step);
 #pragma omp for schedule(dynamic, 1)
-        for (int w = 0; w < works; w++) worker.run(items[w / step.kv_heads], w % step.kv_heads);
+        for (int work = 0; work < works; work++) attend_work<T>(step, work);
 #pragma omp for schedule(static)
-        for (int token = 0; token < step.tokens; token++) merge<T>(step, token);
+        for (int token = 0; token < step.tokens; token++) merge_tokens<T>(step, token, token + 1);
     }
 }
 
 }  // namespace
 
-extern "C" void attend_bf16(const Step* step) { run<bf16>(*step); }
-extern "C" void attend_float(const Step* step) { run<float>(*step); }
+template <class T> void store_new_tokens(const AttentionStep& step, int first, int last) {
+    for (int token = first; token < last; token++) write_new<T>(step, token);
+}
+
+template <class T> void attend_work(const AttentionStep& step, int work) {
+    static thread_local Scratch<T> scratch;
+    const Item* items = reinterpret_cast<const Item*>(step.items);
+    Worker<T>(step, scratch).run(items[work / step.kv_heads], work % step.kv_heads);
+}
+
+template <class T> void merge_tokens(const AttentionStep& step, int first, int last) {
+    for (int token = first; token < last; token++) merge<T>(step, token);
+}
+
+template void store_new_tokens<bf16>(const AttentionStep&, int, int);
+template void store_new_tokens<float>(const AttentionStep&, int, int);
+template void attend_work<bf16>(const AttentionStep&, int);
+template void attend_work<float>(const AttentionStep&, int);
+template void merge_tokens<bf16>(const AttentionStep&, int, int);
+template void merge_tokens<float>(const AttentionStep&, int, int);
+
+extern "C" void attend_bf16(const AttentionStep* step) { run<bf16>(*step); }
+extern "C" void attend_float(const AttentionStep* step) { run<float>(*step); }
 extern "C" const char* instruction_set() { return instructions(); }

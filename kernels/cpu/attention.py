@@ -23,7 +23,7 @@ _COUNTS = ("tokens", "item_count", "heads", "kv_heads", "key_size", "value_size"
 
 
 class _Step(ctypes.Structure):
-    """`Step` of attention.cpp."""
+    """`AttentionStep` of attention.h."""
 
     _fields_ = (
         [(name, ctypes.c_void_p) for name in _POINTERS]

@@ -1,14 +1,10 @@
 // Linear layers on prepacked weights: y[M][N] = x[M][K] W^T + b, for the few rows of a decode step and for chunks.
-//
-// Weights are packed in panels of 32 outputs, [N/32][K][32] for float and [N/32][K/2][32][2] for bf16, padded with
-// zeros: a panel is read once, in order, and every load feeds all rows of a register tile.
 #include <algorithm>
 
-#include "vector.h"
+#include "linear.h"
 
 namespace {
 
-constexpr int PANEL = 32;
 constexpr int TILE_ROWS = 12;   // 24 of 32 registers accumulate
 constexpr int ROW_BLOCK = 96;   // rows that stay in the L2 cache while panels pass by
 constexpr int AHEAD = 12;       // steps that weights are asked for ahead
@@ -39,20 +35,20 @@ template <> struct Weights<bf16> {
     }
 };
 
-template <class T> void write(T* y, Floats x, int count) {
+template <class Y> void write(Y* y, Floats x, int count) {
     if (count >= LANES) {
         store_narrow(y, x);
         return;
     }
-    for (int i = 0; i < count; i++) y[i] = from_float<T>(x[i]);
+    for (int i = 0; i < count; i++) y[i] = from_float<Y>(x[i]);
 }
 
-template <class T, int ROWS>
-void tile(const T* x, const T* panel, const float* bias, T* y, long size, long width, int outputs) {
+template <int ROWS, class T, class Y>
+void tile(const T* x, long x_stride, const T* panel, const float* bias, Y* y, long width, long size, int outputs) {
     Floats sums[ROWS][2];
     const T* rows[ROWS];
     for (int m = 0; m < ROWS; m++) {
-        rows[m] = x + m * size;
+        rows[m] = x + m * x_stride;
         sums[m][0] = bias ? load(bias) : Floats{};
         sums[m][1] = bias ? load(bias + LANES) : Floats{};
     }
@@ -68,42 +64,63 @@ void tile(const T* x, const T* panel, const float* bias, T* y, long size, long w
     }
 }
 
-template <class T>
-void rows_of(const T* x, const T* panel, const float* bias, T* y, int rows, long size, long width, int outputs) {
+// Rows of any number times one panel: `outputs` of its 32.
+template <class T, class Y>
+void rows_of(const T* x, long x_stride, const T* panel, const float* bias, Y* y, long width, int rows, long size,
+             int outputs) {
     int m = 0;
     for (; m + TILE_ROWS <= rows; m += TILE_ROWS)
-        tile<T, TILE_ROWS>(x + m * size, panel, bias, y + m * width, size, width, outputs);
-    x += m * size;
+        tile<TILE_ROWS>(x + m * x_stride, x_stride, panel, bias, y + m * width, width, size, outputs);
+    x += m * x_stride;
     y += m * width;
     switch (rows - m) {
-        case 11: tile<T, 11>(x, panel, bias, y, size, width, outputs); break;
-        case 10: tile<T, 10>(x, panel, bias, y, size, width, outputs); break;
-        case 9: tile<T, 9>(x, panel, bias, y, size, width, outputs); break;
-        case 8: tile<T, 8>(x, panel, bias, y, size, width, outputs); break;
-        case 7: tile<T, 7>(x, panel, bias, y, size, width, outputs); break;
-        case 6: tile<T, 6>(x, panel, bias, y, size, width, outputs); break;
-        case 5: tile<T, 5>(x, panel, bias, y, size, width, outputs); break;
-        case 4: tile<T, 4>(x, panel, bias, y, size, width, outputs); break;
-        case 3: tile<T, 3>(x, panel, bias, y, size, width, outputs); break;
-        case 2: tile<T, 2>(x, panel, bias, y, size, width, outputs); break;
-        case 1: tile<T, 1>(x, panel, bias, y, size, width, outputs); break;
+        case 11: tile<11>(x, x_stride, panel, bias, y, width, size, outputs); break;
+        case 10: tile<10>(x, x_stride, panel, bias, y, width, size, outputs); break;
+        case 9: tile<9>(x, x_stride, panel, bias, y, width, size, outputs); break;
+        case 8: tile<8>(x, x_stride, panel, bias, y, width, size, outputs); break;
+        case 7: tile<7>(x, x_stride, panel, bias, y, width, size, outputs); break;
+        case 6: tile<6>(x, x_stride, panel, bias, y, width, size, outputs); break;
+        case 5: tile<5>(x, x_stride, panel, bias, y, width, size, outputs); break;
+        case 4: tile<4>(x, x_stride, panel, bias, y, width, size, outputs); break;
+        case 3: tile<3>(x, x_stride, panel, bias, y, width, size, outputs); break;
+        case 2: tile<2>(x, x_stride, panel, bias, y, width, size, outputs); break;
+        case 1: tile<1>(x, x_stride, panel, bias, y, width, size, outputs); break;
     }
+}
+
+// The panels [first, last) of a layer, in blocks of rows.
+template <class T>
+void panels_part(const T* x, const T* packed, const float* bias, T* y, int rows, int width, int size, int first,
+                 int last) {
+    for (int row = 0; row < rows; row += ROW_BLOCK)
+        for (int p = first; p < last; p++)
+            rows_of(x + long(row) * size, size, packed + long(p) * size * PANEL, bias ? bias + p * PANEL : nullptr,
+                    y + long(row) * width + p * PANEL, width, std::min(ROW_BLOCK, rows - row), size,
+                    std::min(PANEL, width - p * PANEL));
 }
 
 template <class T>
 void linear(const T* x, const T* packed, const float* bias, T* y, int rows, int width, int size, int threads) {
     const int panels = (width + PANEL - 1) / PANEL;
-#pragma omp parallel num_threads(threads)
-    for (int first = 0; first < rows; first += ROW_BLOCK) {
-        const int count = std::min(ROW_BLOCK, rows - first);
-#pragma omp for schedule(static) nowait
-        for (int p = 0; p < panels; p++)
-            rows_of(x + long(first) * size, packed + long(p) * size * PANEL, bias ? bias + p * PANEL : nullptr,
-                    y + long(first) * width + p * PANEL, count, size, width, std::min(PANEL, width - p * PANEL));
-    }
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int thread = 0; thread < threads; thread++)
+        panels_part(x, packed, bias, y, rows, width, size, int(long(panels) * thread / threads),
+                    int(long(panels) * (thread + 1) / threads));
 }
 
 }  // namespace
+
+template <class T>
+void linear_block(const Linear& linear, const T* x, long x_stride, int rows, int first_panel, int panels, float* y,
+                  long y_stride) {
+    for (int p = first_panel; p < first_panel + panels; p++)
+        rows_of(x, x_stride, static_cast<const T*>(linear.packed) + long(p) * linear.inputs * PANEL,
+                linear.bias ? linear.bias + p * PANEL : nullptr, y + long(p - first_panel) * PANEL, y_stride, rows,
+                linear.inputs, PANEL);
+}
+
+template void linear_block<bf16>(const Linear&, const bf16*, long, int, int, int, float*, long);
+template void linear_block<float>(const Linear&, const float*, long, int, int, int, float*, long);
 
 extern "C" void linear_bf16(const bf16* x, const bf16* packed, const float* bias, bf16* y, int rows, int width,
                             int size, int threads) {
