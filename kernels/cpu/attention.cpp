@@ -1,18 +1,16 @@
 // Attention over a context tree on a CPU. A work item is "these query rows x these runs of KV slots"; one loop over
 // items and KV heads computes partial results, which a second loop merges by log-sum-exp in a fixed order.
 //
-// KV pools are made of pages of 16 slots. A page of keys is [D][16] for float and [D/2][16][2] for bf16, a page of
-// values [16][V] and [8][V][2], so that both products are vector loads times broadcast numbers. All heads of a KV head
-// are rows of one tile, so each key is read once for all of them and for every sequence below it.
+// All heads of a KV head are rows of one tile, so each key is read once for all of them and for every sequence below it.
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "attention.h"
+#include "pages.h"
 
 namespace {
 
-constexpr int PAGE = 16;
 constexpr int BLOCK = 16;          // pages whose scores are held at once; their K and V stay in the L2 cache
 constexpr int KEYS = BLOCK * PAGE;
 constexpr int TILE_ROWS = 8;       // rows of one register tile
@@ -39,12 +37,6 @@ struct Range {
 template <class T> struct Layout;
 
 template <> struct Layout<float> {
-    static void write_key(float* page, int slot, const float* key, int size) {
-        for (int d = 0; d < size; d++) page[d * PAGE + slot] = key[d];
-    }
-    static void write_value(float* page, int slot, const float* value, int size) {
-        std::copy(value, value + size, page + long(slot) * size);
-    }
     template <int ROWS, int PAGES>
     static void scores(const float* const* query, const float* const* pages, int size, float (*out)[KEYS]) {
         Floats sums[ROWS][PAGES] = {};
@@ -72,13 +64,6 @@ template <> struct Layout<float> {
 };
 
 template <> struct Layout<bf16> {
-    static void write_key(bf16* page, int slot, const bf16* key, int size) {
-        for (int d = 0; d < size / 2; d++) std::memcpy(page + (d * PAGE + slot) * 2, key + 2 * d, 4);
-    }
-    static void write_value(bf16* page, int slot, const bf16* value, int size) {
-        bf16* pair = page + long(slot / 2) * size * 2 + slot % 2;
-        for (int d = 0; d < size; d++) pair[2 * d] = value[d];
-    }
     template <int ROWS, int PAGES>
     static void scores(const bf16* const* query, const bf16* const* pages, int size, float (*out)[KEYS]) {
         Floats sums[ROWS][PAGES] = {};
@@ -308,9 +293,8 @@ template <class T> void write_new(const AttentionStep& step, int token) {
         const long at = page * step.kv_heads + h;
         const T* key = static_cast<const T*>(step.new_keys) + token * step.key_stride + long(h) * step.key_size;
         const T* value = static_cast<const T*>(step.new_values) + token * step.value_stride + long(h) * step.value_size;
-        Layout<T>::write_key(static_cast<T*>(step.key_pool) + at * PAGE * step.key_size, slot, key, step.key_size);
-        Layout<T>::write_value(static_cast<T*>(step.value_pool) + at * PAGE * step.value_size, slot, value,
-                               step.value_size);
+        write_key(static_cast<T*>(step.key_pool) + at * PAGE * step.key_size, slot, key, step.key_size);
+        write_value(static_cast<T*>(step.value_pool) + at * PAGE * step.value_size, slot, value, step.value_size);
     }
 }
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SOURCES = ("attention.cpp", "linear.cpp", "elementwise.cpp")
-HEADERS = ("vector.h", "attention.h", "linear.h")
+HEADERS = ("vector.h", "attention.h", "linear.h", "pages.h", "team.h")
 FLAGS = ("-O3", "-std=c++17", "-fno-math-errno", "-fPIC", "-fopenmp", "-shared", "-w")
 SECONDS = 300
 

@@ -1,0 +1,20 @@
+// The pages of the KV pools: 16 slots each. A page of keys is [D][16] for float and [D/2][16][2] for bf16, a page of
+// values [16][V] and [8][V][2], so that both products of attention are vector loads times broadcast numbers.
+#pragma once
+#include "vector.h"
+
+constexpr int PAGE = 16;
+
+static inline void write_key(float* page, int slot, const float* key, int size) {
+    for (int d = 0; d < size; d++) page[d * PAGE + slot] = key[d];
+}
+static inline void write_key(bf16* page, int slot, const bf16* key, int size) {
+    for (int d = 0; d < size / 2; d++) std::memcpy(page + (d * PAGE + slot) * 2, key + 2 * d, 4);
+}
+static inline void write_value(float* page, int slot, const float* value, int size) {
+    std::memcpy(page + long(slot) * size, value, size * sizeof(float));
+}
+static inline void write_value(bf16* page, int slot, const bf16* value, int size) {
+    bf16* pair = page + long(slot / 2) * size * 2 + slot % 2;
+    for (int d = 0; d < size; d++) pair[2 * d] = value[d];
+}
