@@ -22,7 +22,8 @@ _BAD = re.compile(r"error|fail|fatal|panic|exception|refused|denied|timed? ?out|
 _COUNTER = re.compile(r"\d+")
 
 
-def incident_text(incident: Mapping[str, Any], steps: Sequence[Mapping[str, Any]], conclusion: str, handler: str) -> str:
+def incident_text(incident: Mapping[str, Any], steps: Sequence[Mapping[str, Any]], conclusion: str,
+                  handler: str) -> str:
     """The alert and what its handler found, a line for each."""
     lines = [f"{incident['kind']}: {incident['title']}"]
     for name in ("scope", "severity", "time"):
