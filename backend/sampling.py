@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,15 @@ from .engine import SamplingOptions
 
 Logits = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class TokenChoice:
+    """How one token is to be chosen: what `choose_token` takes besides the logits."""
+
+    options: SamplingOptions
+    uniform: float
+    mask: Mask | None
 
 
 def choose_token(logits: Logits, options: SamplingOptions, uniform: float, mask: Mask | None = None) -> int:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ...ir.target import Tokenizer
 from ..engine import EngineError, Generation, SamplingOptions, TokenLogprob
 from ..random_stream import uniform
-from ..sampling import choose_token, log_probabilities, most_probable
+from ..sampling import TokenChoice, choose_token, log_probabilities, most_probable
 from ..token_bytes import IncrementalDecoder
 from .byte_automaton import UNREACHABLE
 from .constraint import constraint_of, token_budget
@@ -65,21 +65,42 @@ class OutputDecoder:
     def advance(self, logits: Logits) -> None:
         """Choose the next token (and tokens that are then forced) from float32 logits [vocabulary]."""
         logits = logits[: self._vocabulary_size]
-        if self._automaton is None:
-            self._advance_text(logits)
-        else:
-            self._advance_constrained(logits)
+        choice = self.choice()
+        self._take(choose_token(logits, choice.options, choice.uniform, choice.mask), logits)
 
-    def _uniform(self) -> float:
+    def take(self, token: int) -> None:
+        """Go on with `token`, which was chosen elsewhere as `choice` says. Not where log-probabilities are wanted."""
+        assert self._options.logprobs is None, "log-probabilities need logits"
+        self._take(token, None)
+
+    def choice(self) -> TokenChoice:
+        """How the next token is to be chosen."""
+        mask = None
+        if self._automaton is not None and not self._automaton.is_accepting(self._state):
+            mask = self._automaton.mask(self._state, self._budget - len(self.tokens))
+        return TokenChoice(self._options, self._uniform(0), mask)
+
+    def choice_after(self) -> TokenChoice | None:
+        """How the token after the next is to be chosen; None where that depends on the next, or there is none."""
+        if self._automaton is not None or len(self.tokens) + 1 >= self._budget:
+            return None
+        return TokenChoice(self._options, self._uniform(1), None)
+
+    def _uniform(self, later: int) -> float:
         if self._options.temperature == 0:
             return 0.0
         assert self._options.stream_key is not None
-        return uniform(self._options.stream_key, len(self.tokens))
+        return uniform(self._options.stream_key, len(self.tokens) + later)
+
+    def _take(self, token: int, logits: Logits | None) -> None:
+        if self._automaton is None:
+            self._take_text(token, logits)
+        else:
+            self._take_constrained(token, logits)
 
     # ---- free text ----
 
-    def _advance_text(self, logits: Logits) -> None:
-        token = choose_token(logits, self._options, self._uniform())
+    def _take_text(self, token: int, logits: Logits | None) -> None:
         self._record(token, logits)
         if token in self._tokenizer.eos_ids and not self._options.ignore_eos:
             self._finish("eos", ended_by=token)
@@ -92,19 +113,14 @@ class OutputDecoder:
 
     # ---- constrained ----
 
-    def _advance_constrained(self, logits: Logits) -> None:
+    def _take_constrained(self, token: int, logits: Logits | None) -> None:
         automaton = self._automaton
         assert automaton is not None
-        draw = self._uniform()
-        mask = automaton.mask(self._state, self._budget - len(self.tokens))
-        if automaton.is_accepting(self._state):
-            # The value ends unless the choice without the mask goes on with it.
-            token = choose_token(logits, self._options, draw)
-            if not mask[token]:
-                self._finish("complete")
-                return
-        else:
-            token = choose_token(logits, self._options, draw, mask)
+        accepting = automaton.is_accepting(self._state)
+        # The value ends unless the choice without the mask goes on with it.
+        if accepting and not automaton.mask(self._state, self._budget - len(self.tokens))[token]:
+            self._finish("complete")
+            return
         self._record(token, logits)
         self._append(token)
         self._state = automaton.advance(self._state, token)
@@ -136,10 +152,10 @@ class OutputDecoder:
         self.tokens.append(token)
         self._output.push(self._bytes.push(self._tokenizer.token_bytes(token)))
 
-    def _record(self, token: int, logits: Logits) -> None:
+    def _record(self, token: int, logits: Logits | None) -> None:
         self.sampled += 1
         count = self._options.logprobs
-        if count is None:
+        if count is None or logits is None:
             return
         values = log_probabilities(logits)
         top = tuple((self._token_text(i), float(values[i])) for i in most_probable(values, count))
