@@ -7,7 +7,7 @@ contexts are put aside and applied when the output is there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -84,6 +84,7 @@ class ContextTable:
 
     def apply(self, call: QueuedCall) -> None:
         """Do what a queued call asks, or put it aside until its parent is there."""
+        self._scheduler.disturb()
         match call:
             case FillCall() | GenerateCall():
                 context = Context(call.context_id)
@@ -178,8 +179,13 @@ class ContextTable:
 
     # ---- going on ----
 
-    def advance(self, call: Call, logits: NDArray[np.float32]) -> None:
-        """Give `call` the logits [vocabulary] after its tip."""
+    def advance(self, consumers: Sequence[Sequence[Call]], logits: NDArray[np.float32]) -> None:
+        """Give the calls in `consumers[i]` the row `logits[i]` [vocabulary], which follows their tips."""
+        for row, calls in zip(logits, consumers, strict=True):
+            for call in calls:
+                self._advance(call, row)
+
+    def _advance(self, call: Call, logits: NDArray[np.float32]) -> None:
         context = self._running.get(id(call))
         if context is None:
             return
@@ -198,6 +204,7 @@ class ContextTable:
             error = self._append(call, call.decoder.tokens[call.fed :])
             call.fed = len(call.decoder.tokens)
         else:
+            self._scheduler.disturb()  # before the tree changes: what is split now was in use until now
             error = self._set_output(call, finished)
         self._release_text(context, call)
         if error is not None:
@@ -216,7 +223,9 @@ class ContextTable:
                 f"the call needs KV for {length} tokens, the engine has {self._tree.allocator.capacity} slots; "
                 "give it more KV memory, or shorten the prompt or max_tokens"
             )
-        if tokens:
+        if len(tokens) == 1:
+            self._tree.append_next(call.tip, tokens[0])
+        elif tokens:
             self._tree.append(call.tip, np.array(tokens, dtype=np.int64))
         return None
 

@@ -80,7 +80,7 @@ class Node:
     @property
     def end(self) -> int:
         """Position after the last token."""
-        return self.start + len(self.tokens)
+        return self.start + self.tokens.size
 
     @property
     def live_end(self) -> int:
@@ -160,6 +160,15 @@ class ContextTree:
             position, done, found = position + run, done + run, found + run
         self._move(mark, node, position)
         return found
+
+    def append_next(self, mark: Mark, token: int) -> None:
+        """As `append` of one token, quicker where `mark` is the last one of a leaf and at its end."""
+        node = mark.node
+        if node.children or node.parent is None or mark.position != node.end or node.marks[-1] is not mark:
+            self.append(mark, np.array([token], dtype=np.int64))
+            return
+        node.tokens.append(token)
+        mark.position += 1
 
     def _grow(self, node: Node, tokens: Tokens) -> Node:
         """Put `tokens` after the end of `node`: into it if it is a leaf, else into a new child."""
@@ -307,6 +316,14 @@ class ContextTree:
         node.slots.extend(slots)
         return slots
 
+    def reserve_next(self, node: Node) -> int:
+        """The slot of the next token of `node`, which holds KV already; as `reserve`, but quicker."""
+        slot = self.allocator.next_slot(node.slots.last())
+        if slot is None:
+            return int(self.reserve(node, 1)[0])
+        node.slots.append(slot)
+        return slot
+
     @staticmethod
     def _last_slot(node: Node) -> int | None:
         if len(node.slots):
@@ -328,6 +345,12 @@ class ContextTree:
             node.claimed = max(node.claimed, len(node.slots))
         self._set_resident(node, len(node.slots))
         node.computed = max(node.computed, node.resident)
+
+    def commit_next(self, nodes: list[Node]) -> None:
+        """As `commit` of nodes whose tokens are all needed now, and whose others were needed and resident before."""
+        for node in nodes:
+            node.resident = node.computed = node.claimed = node.held = node.slots.size
+        self.live_tokens += len(nodes)
 
     def roll_back(self, node: Node) -> None:
         """Give back reserved slots: their tokens were not computed."""

@@ -49,6 +49,15 @@ class KVRoom:
                 node.last_used = (self._step << 24) - self._rank
                 self._pinned.append(node)
 
+    def touch(self, leaves: list[Node], step: int) -> None:
+        """The contexts that end in `leaves` were in use in `step`, an earlier one, in this order."""
+        used = step << 24
+        for rank, leaf in enumerate(leaves, 1):
+            node: Node | None = leaf
+            while node is not None and node.last_used < used - len(leaves):
+                node.last_used = used - rank
+                node = node.parent
+
     def available_pages(self) -> int:
         """Pages that are free or could be freed."""
         parts = [node.slots.view() for node in self._pinned if len(node.slots)]

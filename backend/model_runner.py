@@ -13,7 +13,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-
 _ZERO, _NONE = np.zeros(1, np.int64), np.empty(0, np.int64)
 
 

@@ -67,6 +67,14 @@ class PageAllocator:
                 done += size
         return slots
 
+    def next_slot(self, last_slot: int) -> int | None:
+        """The slot after `last_slot` in its page, for the node that owns that one; None if it is not to be had."""
+        page, offset = divmod(last_slot + 1, self.page_size)
+        if offset == 0 or self._filled[page] != offset:
+            return None
+        self._filled[page] = offset + 1
+        return last_slot + 1
+
     def _take_pages(self, count: int, preferred: int) -> list[int]:
         if count > self.free_pages:
             raise MemoryError(f"{count} pages wanted, {self.free_pages} free")

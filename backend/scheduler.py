@@ -30,7 +30,9 @@ from .decoding.output_decoder import OutputDecoder
 from .early_fills import EarlyFills, EarlyTokens
 from .engine import EngineStats, Priority
 from .kv_room import KVRoom
-from .step_plan import Work
+from .model_runner import StepBatch
+from .steady_rows import SteadyRows
+from .step_plan import Work, build_batch
 
 
 def _order(call: Call) -> Any:
@@ -74,12 +76,33 @@ class Wait(StrEnum):
 class Plan:
     """One step: what to compute, and the calls that wait for each row of logits, in the order of works.
 
-    `waiting`: how many calls take no part, by reason; filled in for traces only.
+    `steady`: the rows of a step that follows from the one before; then there are no `works`. `waiting`: how many calls
+    take no part, by reason; filled in for traces only.
     """
 
     works: list[Work] = field(default_factory=list)
     consumers: list[list[Call]] = field(default_factory=list)
     waiting: Counter[Wait] = field(default_factory=Counter)
+    steady: SteadyRows | None = None
+    repeats: bool = True
+    """Whether calls that take no part would not do so in the next step either, as long as the others go on."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to compute."""
+        return not self.works and self.steady is None
+
+    def batch(self) -> StepBatch:
+        """The step for the model."""
+        return build_batch(self.works) if self.steady is None else self.steady.batch
+
+    def all_works(self) -> list[Work]:
+        """The works, those of a step that follows from another included."""
+        return self.works if self.steady is None else self.steady.works()
+
+
+LASTING = frozenset({Wait.FULL, Wait.BATCH, Wait.MEMORY})
+"""What a call still waits for in the next step if the same calls go on: memory is only made when it is needed."""
 
 
 class Scheduler:
@@ -101,6 +124,7 @@ class Scheduler:
         self._early_tokens = early_tokens
         self._step = 0
         self._plan = Plan()
+        self._steady: tuple[SteadyRows, Plan] | None = None
         self._rows: dict[tuple[int, int], list[Call]] = {}
         self._tokens_left = 0
         self._prompt_tokens_left = 0
@@ -111,16 +135,22 @@ class Scheduler:
 
     def add(self, call: Call) -> None:
         """Schedule `call` from the next step on."""
+        self.disturb()
         insort(self.calls, call, key=_order)
 
     def remove(self, call: Call) -> None:
         """Forget `call` (finished, failed or aborted)."""
+        self.disturb()
         index = bisect_left(self.calls, call.order, key=_order)
         assert self.calls[index] is call, "the order of a call does not change"
         del self.calls[index]
 
     def plan(self) -> Plan:
         """The next step; without works when nothing can be computed."""
+        if self._steady is not None:
+            if self._go_on(*self._steady):
+                return self._plan
+            self.disturb()
         self._step = self._room.begin_step()
         self._plan, self._rows, self._memory_full = Plan(), {}, False
         self._group_rows.clear()
@@ -137,14 +167,58 @@ class Scheduler:
                 reason = self._consider(call)
             elif not self._trace:
                 index = bisect_left(self.calls, call.order.after_group, lo=index, key=_order)
-            if self._trace and reason is not None:
-                self._explain(call, reason)
+            if reason is not None:
+                self._plan.repeats &= reason in LASTING
+                if self._trace:
+                    self._explain(call, reason)
         if self._trace:
             for call in self.calls[index:]:
                 self._explain(call, Wait.FULL)
         if self.early and not self._memory_full:
             self._fill_early()
         return self._plan
+
+    def commit(self, plan: Plan, batch: StepBatch) -> None:
+        """The step of `plan` has been computed as `batch`: its KV is resident."""
+        if plan.steady is not None:
+            plan.steady.commit()
+            return
+        tree = self._tree
+        for work in plan.works:
+            for node in work.reserved:
+                tree.commit(node, early=work.is_early)
+        one_each = (len(plan.consumers) == len(plan.works) and all(work.reserved for work in plan.works)
+                    and all(len(calls) == 1 for calls in plan.consumers))
+        is_limited = self._spare_seconds is not None and not all(call.is_urgent for call in self.calls)
+        is_told = self._trace and len(plan.consumers) < len(self.calls)
+        if batch.can_be_followed and one_each and plan.repeats and not is_limited and not is_told:
+            tips = [calls[0].tip for calls in plan.consumers]
+            self._steady = SteadyRows(tree, tips, batch), plan
+
+    def disturb(self) -> None:
+        """Something may have changed: plan the next step from the start."""
+        if self._steady is not None:
+            rows, _ = self._steady
+            self._steady = None
+            if rows.steps:
+                self._room.touch(rows.nodes, self._step)
+
+    def _go_on(self, rows: SteadyRows, before: Plan) -> bool:
+        """Plan the same calls for their next tokens; False where that is not what the next step is."""
+        if (self.early and self._has_early_work(len(rows.nodes))) or not rows.begin_next():
+            return False
+        self._step = self._room.begin_step()
+        self._plan = Plan(consumers=before.consumers, steady=rows)
+        return True
+
+    def _has_early_work(self, rows: int) -> bool:
+        """Whether a fill could be computed early beside `rows` tokens."""
+        if not self._early_tokens.beside(rows):
+            return False
+        for _, mark in self.early.candidates(self._step + 1):
+            if mark.position - 1 > self._tree.first_missing(mark)[0]:
+                return True
+        return False
 
     def _limit_prompts(self) -> None:
         """Decide what is left for prompts, and for calls that are not urgent, beside the rows that decode."""

@@ -36,7 +36,7 @@ from .model_runner import ModelRunner, StepBatch
 from .page_allocator import PageAllocator
 from .queued_calls import AbortCall, FillCall, FreeCall, GenerateCall, QueuedCall
 from .scheduler import Plan, Scheduler
-from .step_plan import build_batch, step_size
+from .step_plan import step_size
 from .tree_integrity import check_tree
 
 
@@ -282,28 +282,25 @@ class StepEngine:
     def _step(self) -> bool:
         """Plan and run one step; False when there was nothing to do."""
         plan = self._scheduler.plan()
-        if not plan.works:
+        if plan.is_empty:
             return False
         start = self.now()
         try:
-            batch = build_batch(plan.works)
+            batch = plan.batch()
             logits = self._runner.run(batch)
         except Exception as error:  # whatever the model raises, its calls must learn of it
             self._abandon(plan, error)
             return True
         self._commit(plan, batch, start)
-        for row, consumers in zip(logits, plan.consumers, strict=True):
-            for call in consumers:
-                self._table.advance(call, row)
+        self._table.advance(plan.consumers, logits)
         self._note_kv()
         return True
 
     def _commit(self, plan: Plan, batch: StepBatch, start: float) -> None:
         """The step has run: its KV is resident."""
         stats = self._stats
+        self._scheduler.commit(plan, batch)
         for work in plan.works:
-            for node in work.reserved:
-                self._tree.commit(node, early=work.is_early)
             stats.filled_tokens += work.filled
             stats.refilled_tokens += work.refilled
             stats.early_tokens += work.filled + work.refilled if work.is_early else 0
@@ -312,10 +309,10 @@ class StepEngine:
         self._note_kv()
         if self._trace:
             arguments: dict[str, object] = {
-                "rows": len(plan.works),
+                "rows": len(batch.starts) - 1,
                 "calls": len(plan.consumers),
-                "tokens": sum(work.end - work.first for work in plan.works),
-                **vars(step_size(plan.works, batch)),
+                "tokens": len(batch.token_ids),
+                **vars(step_size(plan.all_works(), batch)),
                 "kv_tokens": self._tree.live_tokens,
                 "free_pages": self._tree.allocator.free_pages,
                 "waiting": {str(reason): number for reason, number in plan.waiting.items()},
@@ -326,12 +323,14 @@ class StepEngine:
 
     def _abandon(self, plan: Plan, error: Exception) -> None:
         """The step failed: give its slots back and fail every call that took part in it."""
-        for work in reversed(plan.works):
+        works = plan.all_works()
+        for work in reversed(works):
             for node in reversed(work.reserved):
                 self._tree.roll_back(node)
         failure = EngineFailure(f"engine {self.name} failed: {error or type(error).__name__}")
         failure.__cause__ = error
-        touched = {node.id for work in plan.works for node in work.reserved}
+        self._scheduler.disturb()
+        touched = {node.id for work in works for node in work.reserved}
         waiting = {id(call) for consumers in plan.consumers for call in consumers}
         self._scheduler.early.clear()
         for call in list(self._scheduler.calls):

@@ -25,11 +25,11 @@ class Lengths(GrowingArray):
     """The length of an array, without the array."""
 
     def __init__(self, size: int = 0) -> None:
-        self._size = size
+        self.size = size
 
     def grow(self, count: int) -> None:
         """`count` more."""
-        self._size += count
+        self.size += count
 
     def view(self, start: int = 0, end: int | None = None) -> NDArray[np.int64]:
         """There are no contents. Raises TypeError."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...kernels.cpu.attention import CpuAttention, PagedPool, supports
 from ...kernels.cpu.library import Kernels
-from ...kernels.cpu.plan import ItemPlan
+from ...kernels.cpu.plan_cache import PlanCache
 from ..model_runner import StepBatch
 from .kv_pools import LayerShape, Step
 
@@ -24,6 +24,7 @@ class CpuPools:
             for layer in layers
         ]
         self._groups = [layer.heads // layer.kv_heads for layer in layers]
+        self._plans = PlanCache()
 
     def __iter__(self) -> Iterator[PagedPool]:
         return iter(self._pools)
@@ -36,34 +37,31 @@ class CpuPools:
 
     def begin(self, batch: StepBatch, slots: Tensor) -> Step:
         """See `kv_pools.KVPools`."""
-        return _CpuStep(self._attention, self._pools, self._groups, batch, slots)
+        self._plans.begin(batch)
+        return _CpuStep(self._attention, self._pools, self._groups, self._plans, slots)
 
 
 class _CpuStep:
     """One step. The plan depends on the window and on the heads of a KV head, not on the layer."""
 
-    def __init__(self, attention: CpuAttention, pools: Sequence[PagedPool], groups: Sequence[int], batch: StepBatch,
+    def __init__(self, attention: CpuAttention, pools: Sequence[PagedPool], groups: Sequence[int], plans: PlanCache,
                  slots: Tensor) -> None:
         self._attention = attention
         self._pools = pools
         self._groups = groups
-        self._batch = batch
+        self._plans = plans
         self._slots = slots
-        self._plans: dict[tuple[int | None, int], ItemPlan] = {}
         self._layer = 0
 
     @property
     def kv_tokens_read(self) -> int:
-        return max((plan.kv_tokens_read for plan in self._plans.values()), default=0)
+        return self._plans.kv_tokens_read
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, *, scale: float | None, window: int | None,
                soft_cap: float | None, sinks: Tensor | None) -> Tensor:
         pool, group = self._pools[self._layer], self._groups[self._layer]
         self._layer += 1
-        plan = self._plans.get((window, group))
-        if plan is None:
-            plan = self._plans[window, group] = ItemPlan(
-                self._batch.runs, self._batch.segments, group=group, window=window)
+        plan = self._plans.plan(group, window)
         query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
         return self._attention.attend(query, key, value, self._slots, pool, plan, scale=scale, soft_cap=soft_cap,
                                       sinks=sinks)[None]
