@@ -16,7 +16,7 @@ from typing import Any
 from .generate import generate
 from .scene import stamp
 
-PROGRAM = Path(__file__).parents[1] / "batch.sem"
+PROGRAM = Path(__file__).with_name("past.sem")
 EARLIER = timedelta(days=120)
 
 
@@ -38,7 +38,7 @@ def past_incidents(seed: int, incidents: int) -> list[dict[str, Any]]:
 
 
 def diagnoses(alerts: list[str], sources: str) -> list[dict[str, str]]:
-    """Kind and diagnosis of each alert, by batch.sem; no model takes part."""
+    """Kind and diagnosis of each alert, by past.sem; no model takes part."""
     from ....backend.executor import run_module
     from ....frontend.compile import compile_file
     from ....ir.target import Target
