@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -122,6 +122,12 @@ def assemble(incident: dict[str, Any], others: Sequence[str], findings: dict[str
 
     `names` says what the placeholders stand for, without those of secrets.
     """
+    shown, names = masked(gathered(incident, others, findings))
+    return {**shown, "outcomes": counts_of(shown["evidence"]), "missing": missing_of(shown["evidence"]), "names": names}
+
+
+def gathered(incident: dict[str, Any], others: Sequence[str], findings: dict[str, Any]) -> dict[str, Any]:
+    """The incident, the path through the tree and the evidence, each piece once and numbered; nothing is masked yet."""
     steps: Sequence[dict[str, Any]] = findings["steps"]
     numbers: dict[tuple[str, str], str] = {}
     evidence: list[dict[str, Any]] = []
@@ -135,28 +141,40 @@ def assemble(incident: dict[str, Any], others: Sequence[str], findings: dict[str
                 evidence.append(piece | {"id": numbers[key]})
             ids.append(numbers[key])
         path.append({"action": step["action"], "result": step["result"], "evidence": ids})
-    shown, names = masked({
-        "incident": incident, "others": list(others), "conclusion": findings["conclusion"], "steps": path,
-        "evidence": evidence, "suggestions": findings["suggestions"]})
-    counts = {str(outcome): sum(e["outcome"] == outcome for e in evidence) for outcome in Outcome}
-    missing = [f"{e['id']} {e['source']}: {e['outcome']}, {e['query']}" + (f" ({e['text']})" if e["text"] else "")
-               for e in shown["evidence"] if e["outcome"] != Outcome.OK]
-    return {**shown, "outcomes": counts, "missing": missing, "names": names}
+    return {"incident": incident, "others": list(others), "conclusion": findings["conclusion"], "steps": path,
+            "evidence": evidence, "suggestions": findings["suggestions"]}
+
+
+def counts_of(evidence: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """How many pieces have each outcome."""
+    return {str(outcome): sum(e["outcome"] == outcome for e in evidence) for outcome in Outcome}
+
+
+def missing_of(evidence: Sequence[dict[str, Any]]) -> list[str]:
+    """A line for each piece that gave nothing."""
+    return [f"{e['id']} {e['source']}: {e['outcome']}, {e['query']}" + (f" ({e['text']})" if e["text"] else "")
+            for e in evidence if e["outcome"] != Outcome.OK]
 
 
 def masked(value: Json) -> tuple[Json, dict[str, str]]:
     """`value` with texts masked, but not `PLAIN_FIELDS`, and what the placeholders of no secrets stand for."""
+    shown, names = masked_with(value, {})
+    return shown, {n: v for n, v in names.items() if kind_of(n) not in SECRET_KINDS}
+
+
+def masked_with(value: Json, known: Mapping[str, str]) -> tuple[Json, dict[str, str]]:
+    """As `masked`, where `known` placeholders keep their values; what all placeholders stand for, secrets too."""
     texts = _texts(value)
-    replaced, names = mask_texts(texts)
+    replaced, names = mask_texts(texts, known)
     shown = dict(zip(texts, replaced, strict=True))
-    return _replace(value, shown), {n: v for n, v in names.items() if kind_of(n) not in SECRET_KINDS}
+    return _replace(value, shown), names
 
 
 def _texts(value: Json) -> list[str]:
     if isinstance(value, str):
         return [value]
     if isinstance(value, dict):
-        return [text for key, inner in value.items() if key not in PLAIN_FIELDS for text in _texts(inner)]
+        return [text for key, inner in value.items() if key not in PLAIN_FIELDS for text in (key, *_texts(inner))]
     return [text for inner in value for text in _texts(inner)] if isinstance(value, list) else []
 
 
@@ -164,5 +182,6 @@ def _replace(value: Json, shown: dict[str, str]) -> Json:
     if isinstance(value, str):
         return shown[value]
     if isinstance(value, dict):
-        return {key: inner if key in PLAIN_FIELDS else _replace(inner, shown) for key, inner in value.items()}
+        return {key if key in PLAIN_FIELDS else shown[key]: inner if key in PLAIN_FIELDS else _replace(inner, shown)
+                for key, inner in value.items()}
     return [_replace(inner, shown) for inner in value] if isinstance(value, list) else value

@@ -6,6 +6,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from typing import Self
+
+from .encodings import HIDDEN, encoded_runs, spelled_otherwise
 
 SECRET_KINDS = frozenset({"private-key", "aws-key", "token", "jwt", "password", "secret"})
 """Kinds that stay masked in answers, unless they are asked for."""
@@ -20,6 +23,8 @@ PATTERNS: list[tuple[str, re.Pattern[str]]] = [
     ("private-key", re.compile(
         r"-----BEGIN (?P<what>[A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?)-----.*?"
         r"(?:-----END (?P=what)-----|(?=-----BEGIN )|\Z)", re.DOTALL)),
+    ("private-key", re.compile(
+        r"(?<![A-Za-z0-9+/=\s])[A-Za-z0-9+/=\s]{16,}-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")),
     ("jwt", re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?")),
     ("aws-key", re.compile(r"\b(?:AKIA|ASIA|AGPA|AIDA|AROA|ANPA|ANVA)[A-Z0-9]{16}\b")),
     ("token", re.compile(
@@ -56,6 +61,25 @@ class Masks:
     """What each placeholder stands for."""
     _known: dict[str, str] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
+    _needles: set[str] = field(default_factory=set)
+    """Spellings of secrets that are known."""
+    _lengths: dict[str, set[int]] = field(default_factory=dict)
+    """How long needles are that begin with the same `TELLING_LENGTH` signs."""
+
+    @classmethod
+    def of(cls, values: Mapping[str, str]) -> Self:
+        """Masks that go on where `values`, what placeholders stand for, leave off."""
+        counts: dict[str, int] = {}
+        for placeholder in values:
+            found = PLACEHOLDER.fullmatch(placeholder)
+            if found is None:
+                raise ValueError(f"{placeholder!r} is no placeholder")
+            counts[found[1]] = max(counts.get(found[1], 0), int(found[2]))
+        masks = cls(dict(values), {value: placeholder for placeholder, value in values.items()}, counts)
+        for placeholder, value in values.items():
+            if kind_of(placeholder) in SECRET_KINDS and len(value) >= TELLING_LENGTH:
+                masks._remember(value)
+        return masks
 
     def placeholder(self, kind: str, value: str) -> str:
         """`<kind-n>`, numbered in order of first appearance."""
@@ -64,16 +88,56 @@ class Masks:
             self._counts[kind] = number = self._counts.get(kind, 0) + 1
             known = self._known[value] = f"<{kind}-{number}>"
             self.values[known] = value
+            if kind in SECRET_KINDS and len(value) >= TELLING_LENGTH:
+                self._remember(value)
         return known
 
     def mask(self, text: str) -> str:
         """`text` with placeholders. What looks like a placeholder already becomes one itself, so that it comes back."""
         text = PLACEHOLDER.sub(lambda m: self.placeholder("literal", m[0]), text)
-        for placeholder, value in list(self.values.items()):
-            if kind_of(placeholder) in SECRET_KINDS and len(value) >= TELLING_LENGTH:
-                text = text.replace(value, placeholder)
+        text = self._mask_interrupted(text)
+        text = self._mask_known(text)
+        text = self._mask_encoded(text)
         for kind, pattern in PATTERNS:
             text = pattern.sub(self._replacement(kind), text)
+        return text
+
+    def _mask_known(self, text: str) -> str:
+        """Secrets that are known already, as they are and in other spellings; the longest at each place."""
+        if not self._needles:
+            return text
+        parts, begin, at = [], 0, 0
+        while at <= len(text) - TELLING_LENGTH:
+            lengths = self._lengths.get(text[at:at + TELLING_LENGTH], ())
+            length = max((n for n in lengths if text[at:at + n] in self._needles), default=0)
+            if not length:
+                at += 1
+                continue
+            parts += [text[begin:at], self.placeholder("secret", text[at:at + length])]
+            begin = at = at + length
+        return "".join([*parts, text[begin:]])
+
+    def _remember(self, value: str) -> None:
+        """Look for a secret in all texts from now on."""
+        for spelling in (value, *spelled_otherwise(value)):
+            self._needles.add(spelling)
+            self._lengths.setdefault(spelling[:TELLING_LENGTH], set()).add(len(spelling))
+
+    def _mask_interrupted(self, text: str) -> str:
+        """Secrets into which signs that nobody sees were put, `pass\u200bword=…` and the like."""
+        plain = HIDDEN.sub("", text)
+        if len(plain) == len(text):
+            return text
+        for value in secrets_in(plain):
+            tolerant = f"(?:{HIDDEN.pattern})*".join(map(re.escape, value))
+            text = re.sub(tolerant, lambda found: self.placeholder("secret", found[0]), text)
+        return text
+
+    def _mask_encoded(self, text: str) -> str:
+        """Runs of signs that hold a secret once they are decoded."""
+        for run, decoded in encoded_runs(text):
+            if secrets_in(decoded):
+                text = text.replace(run, self.placeholder("secret", run))
         return text
 
     def names(self, *, secrets: bool = False) -> dict[str, str]:
@@ -91,18 +155,25 @@ class Masks:
         return replace
 
 
+def secrets_in(text: str) -> list[str]:
+    """The values in `text` that are secrets, the longest first."""
+    found = {match["value"] if "value" in pattern.groupindex else match[0]
+             for kind, pattern in PATTERNS if kind in SECRET_KINDS for match in pattern.finditer(text)}
+    return sorted((value for value in found if not PLACEHOLDER.fullmatch(value)), key=lambda v: (-len(v), v))
+
+
 def kind_of(placeholder: str) -> str:
     """The kind of `<kind-n>`."""
     found = PLACEHOLDER.fullmatch(placeholder)
     return found[1] if found else ""
 
 
-def mask_texts(texts: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+def mask_texts(texts: Iterable[str], known: Mapping[str, str] | None = None) -> tuple[list[str], dict[str, str]]:
     """All texts with placeholders, and what each one stands for, secrets too.
 
-    A secret that one text gives away is masked in all of them.
+    A secret that one text gives away is masked in all of them. `known`: what an earlier call gave, which stays so.
     """
-    masks, texts = Masks(), list(texts)
+    masks, texts = Masks.of(known or {}), list(texts)
     for text in texts:
         masks.mask(text)
     return [masks.mask(text) for text in texts], masks.values

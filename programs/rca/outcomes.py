@@ -7,6 +7,8 @@ from enum import StrEnum
 
 HEAD_CHARACTERS, TAIL_CHARACTERS = 6_000, 2_000
 """What stays of a text that is longer than both together."""
+NOTE_CHARACTERS = 200
+"""The line between them is shorter."""
 
 
 class Outcome(StrEnum):
@@ -65,13 +67,35 @@ def cut(answer: Answer) -> Answer:
     """
     from .snapshots import keep
     text = answer.text
-    if len(text) <= HEAD_CHARACTERS + TAIL_CHARACTERS:
+    longest = HEAD_CHARACTERS + TAIL_CHARACTERS
+    if len(text) <= longest or ("snapshot" in answer.table and len(text) <= longest + NOTE_CHARACTERS):
         return answer
     return cut_with(answer, text[:HEAD_CHARACTERS], text[-TAIL_CHARACTERS:], len(text.encode()), keep(text.encode()))
 
 
 def cut_with(answer: Answer, head: str, tail: str, size: int, key: str) -> Answer:
-    """`answer` with the ends of a text of `size` bytes, the whole of which is the snapshot `key`."""
+    """`answer` with the ends of a text of `size` bytes, the whole of which is the snapshot `key`.
+
+    Whatever is cut in two goes, as half a secret is not recognised as one.
+    """
+    head, tail = head[:_last_border(head)], tail[_first_border(tail):]
     note = f"[cut: {size} bytes in all; the whole is snapshot {key}]"
     table = answer.table | {"cut": "yes", "bytes": str(size), "snapshot": key}
     return Answer(answer.outcome, f"{head}\n{note}\n{tail}", table, answer.time)
+
+
+def _last_border(head: str) -> int:
+    """Where the last whole line ends, or the last whole part of a line that is too long."""
+    for border in ("\n", '"', " "):
+        found = head.rfind(border)
+        if found >= len(head) // 2:
+            return found
+    return len(head)
+
+
+def _first_border(tail: str) -> int:
+    quote = tail.find('"')
+    found = tail.find("\n")
+    if found < 0:
+        found = quote if 0 <= quote <= len(tail) // 2 else tail.find(" ")
+    return found + 1 if found >= 0 else len(tail)

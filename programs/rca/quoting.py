@@ -30,14 +30,19 @@ def quoted(text: str, most: int) -> str:
 
     The whole of a text that is cut is a snapshot, whose key stands where the middle is missing.
     """
-    lines = [cut_line(visible(line)) for line in _LINE_ENDS.split(text)]
-    shown = "\n".join(lines)
+    return quoted_and_kept(text, most)[0]
+
+
+def quoted_and_kept(text: str, most: int) -> tuple[str, str]:
+    """As `quoted`, and the key of the snapshot, "" for a text that is not cut."""
+    shown = "\n".join(cut_line(visible(line)) for line in _LINE_ENDS.split(text))
+    key = ""
     if len(shown) > most:
         key = keep(text.encode("utf-8", "replace"))
-        note = f"[cut: {len(text)} characters in all; the whole is snapshot {key}]"
         head = most * 3 // 4
-        lines = [*shown[:head].split("\n"), note, *shown[len(shown) - (most - head):].split("\n")]
-    return "\n".join(BAR + line for line in lines)
+        note = f"[cut: {len(text)} characters in all; the whole is snapshot {key}]"
+        shown = f"{shown[:head]}\n{note}\n{shown[len(shown) - (most - head):]}"
+    return "\n".join(BAR + line for line in shown.split("\n")), key
 
 
 def quoted_line(text: str) -> str:

@@ -239,7 +239,7 @@ def test_a_hundred_megabytes_are_cut_and_kept(server: Server, kind: str) -> None
         block = b"x" * 1_000_000
         for _ in range(size // len(block) - 1):
             handler.wfile.write(block)
-        handler.wfile.write(b"x" * (len(block) - 16) + b'tail"}')
+        handler.wfile.write(b"x" * (len(block) - 17) + b' tail"}')
 
     server.action = pour
     answer = ask_one(kind, server.url, deadline=60)
