@@ -48,13 +48,24 @@ def write_report(collected: Mapping[str, Any], said: Mapping[str, Any]) -> dict[
         **{name: collected[name] for name in ("incident", "reports", "others", "handler")},
         "conclusion": conclusion, "cause": cause, "confidence": said["confidence"], **sections,
         "unsupported": claims.unsupported, "findings": collected["steps"], "evidence": collected["evidence"],
-        "outcomes": collected["outcomes"], "missing": [*collected["missing"], *said["problems"]],
+        "outcomes": collected["outcomes"],
+        "missing": [*collected["missing"], *map(_cut, filter(_is_cut, collected["evidence"])), *said["problems"]],
         "similar": [{"id": c["id"], "category": c["category"], "similarity": c["similarity"],
                      "chosen": c["letter"] == said["letter"]} for c in said["candidates"]],
         "next_steps": collected["suggestions"], "checks": claims.checks(), "spent": None,
     }
     shown: dict[str, Any] = unmasked(report, collected["names"])
     return shown
+
+
+def _is_cut(piece: Mapping[str, Any]) -> bool:
+    return "cut" in piece["table"]
+
+
+def _cut(piece: Mapping[str, Any]) -> str:
+    table = piece["table"]
+    return (f"{piece['id']} {piece['source']}: only the ends of {table['bytes']} bytes were read, {piece['query']} "
+            f"(the whole is snapshot {table['snapshot']})")
 
 
 def _cause(collected: Mapping[str, Any], said: Mapping[str, Any], statement: Json) -> Json:
