@@ -19,12 +19,6 @@ constexpr int MOST_SIZE = 256;     // of a key or value
 constexpr float LOG2E = 1.44269504f;
 constexpr float NEVER = -std::numeric_limits<float>::infinity();
 
-// One item. Rows are tokens `rows[first_row ...]`; keys are those of `spans[first_span ...]`, each (page, from, to).
-struct Item {
-    int32_t first_row, row_count, first_span, span_count;
-    int32_t first_partial, masked, key_count, unused;
-};
-
 struct Span {
     int32_t page, from, to;
 };
@@ -116,7 +110,7 @@ template <class T> class Worker {
   public:
     Worker(const AttentionStep& step, Scratch<T>& scratch) : step_(step), scratch_(scratch) {}
 
-    void run(const Item& item, int kv_head) {
+    void run(const AttentionItem& item, int kv_head) {
         const int group = step_.heads / step_.kv_heads, rows = item.row_count * group;
         for (int m = 0; m < rows; m++) {
             const int token = step_.rows[item.first_row + m / group];
@@ -271,7 +265,7 @@ template <class T> class Worker {
         return (x < 0 ? -t : t) * (step_.soft_cap * LOG2E);
     }
 
-    void finish(const Item& item, int kv_head, int rows, int group) {
+    void finish(const AttentionItem& item, int kv_head, int rows, int group) {
         for (int m = 0; m < rows; m++) {
             const long at = long(item.first_partial + m / group) * step_.heads + kv_head * group + m % group;
             const float total = scratch_.total[m], factor = total > 0 ? 1 / total : 0;
@@ -342,7 +336,7 @@ template <class T> void store_new_tokens(const AttentionStep& step, int first, i
 
 template <class T> void attend_work(const AttentionStep& step, int work) {
     static thread_local Scratch<T> scratch;
-    const Item* items = reinterpret_cast<const Item*>(step.items);
+    const AttentionItem* items = reinterpret_cast<const AttentionItem*>(step.items);
     Worker<T>(step, scratch).run(items[work / step.kv_heads], work % step.kv_heads);
 }
 

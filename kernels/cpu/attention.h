@@ -2,6 +2,12 @@
 #pragma once
 #include "vector.h"
 
+// One item of work. Rows are tokens `rows[first_row ...]`; keys are those of `spans[first_span ...]`, each (page, from, to).
+struct AttentionItem {
+    int32_t first_row, row_count, first_span, span_count;
+    int32_t first_partial, masked, key_count, unused;
+};
+
 struct AttentionStep {
     const void* query;        // [tokens][heads][D]
     const void* new_keys;     // [tokens][kv_heads][D]
@@ -12,7 +18,7 @@ struct AttentionStep {
     void* output;             // [tokens][heads][V]
     float* partial_outputs;   // [partials][heads][V]
     float* partial_sums;      // [partials][heads], base 2
-    const int32_t* items;
+    const int32_t* items;     // AttentionItem each
     const int32_t* rows;
     const int32_t* spans;
     const int32_t* ranges;    // beside rows; read for masked items

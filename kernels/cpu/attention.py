@@ -22,8 +22,8 @@ _POINTERS = ("query", "new_keys", "new_values", "new_slots", "key_pool", "value_
 _COUNTS = ("tokens", "item_count", "heads", "kv_heads", "key_size", "value_size", "threads")
 
 
-class _Step(ctypes.Structure):
-    """`AttentionStep` of attention.h."""
+class AttentionStep(ctypes.Structure):
+    """The structure of that name in attention.h."""
 
     _fields_ = (
         [(name, ctypes.c_void_p) for name in _POINTERS]
@@ -83,7 +83,7 @@ class CpuAttention:
         query, new_keys, new_values = (_packed(t) for t in (query, new_keys, new_values))
         self._reserve(plan.partial_count * heads, pool.value_size)
         sinks = None if sinks is None else sinks.float().contiguous()
-        step = _Step(
+        step = AttentionStep(
             query.data_ptr(), new_keys.data_ptr(), new_values.data_ptr(), new_slots.data_ptr(), pool.keys.data_ptr(),
             pool.values.data_ptr(), output.data_ptr(), self._partials.data_ptr(), self._sums.data_ptr(),
             plan.items.ctypes.data, plan.rows.ctypes.data, plan.spans.ctypes.data, plan.ranges.ctypes.data,

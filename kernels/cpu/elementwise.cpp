@@ -1,31 +1,9 @@
 // What stands between the linear layers of a decoder: norms and gates, one pass over memory each.
 //
 // Numbers are rounded where a model in the same dtype rounds them, so that results are those of its own code.
-#include <cmath>
-
-#include "vector.h"
+#include "elementwise.h"
 
 namespace {
-
-template <class T> Floats widen_all(const T* p) {
-    Floats x;
-    for (int i = 0; i < LANES; i++) x[i] = widen(p[i]);
-    return x;
-}
-template <> Floats widen_all<float>(const float* p) { return load(p); }
-#if defined(__AVX512F__)
-template <> Floats widen_all<bf16>(const bf16* p) {
-    const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-    return (Floats)_mm512_slli_epi32(wide, 16);
-}
-#endif
-
-template <class T> Floats rounded(Floats x) {
-    T narrowed[LANES];
-    store_narrow(narrowed, x);
-    return widen_all(narrowed);
-}
-template <> Floats rounded<float>(Floats x) { return x; }
 
 // y = round(x / rms(x)) * weight, row by row; `size` is a multiple of 16.
 template <class T>
@@ -51,9 +29,7 @@ template <class T> void gate(const T* x, T* y, long rows, int size, int threads)
         const T* in = x + row * 2 * size;
         for (int i = 0; i < size; i += LANES) {
             const Floats g = widen_all(in + i), up = widen_all(in + size + i);
-            const Floats small = exp2_of((g < 0 ? g : -g) * 1.44269504f);  // e^-|g|
-            const Floats silu = g * (g < 0 ? small : all(1.0f)) / (1.0f + small);
-            store_narrow(y + row * size + i, rounded<T>(silu) * up);
+            store_narrow(y + row * size + i, rounded<T>(activated<Activation::silu>(g)) * up);
         }
     }
 }

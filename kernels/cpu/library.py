@@ -16,8 +16,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-SOURCES = ("attention.cpp", "linear.cpp", "elementwise.cpp")
-HEADERS = ("vector.h", "attention.h", "linear.h", "pages.h", "team.h")
+SOURCES = ("attention.cpp", "linear.cpp", "elementwise.cpp", "decoder_stages.cpp", "decoder.cpp")
+HEADERS = ("vector.h", "attention.h", "linear.h", "elementwise.h", "pages.h", "team.h", "decoder.h",
+           "decoder_stages.h")
 FLAGS = ("-O3", "-std=c++17", "-fno-math-errno", "-fPIC", "-fopenmp", "-shared", "-w")
 SECONDS = 300
 

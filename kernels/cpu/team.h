@@ -37,19 +37,25 @@ class Team {
       public:
         Lane(Team& team, int thread) : team_(team), thread_(thread) {}
 
-        // Has work(0) ... work(works - 1) done by whoever is there; returns when all of them are done.
-        template <class Work> void share(int works, Work&& work) {
-            if (team_.threads_ == 1) {
-                for (int w = 0; w < works; w++) work(w);
-            } else if (works) {
-                team_.take(phase_++, thread_, works, work);
-            }
-        }
+        // Has work(0) ... work(works - 1) done by whoever is there; returns when all of them are done. Each thread
+        // begins with a run of them of its own, to read memory as a stream.
+        template <class Work> void share(int works, Work&& work) { take<false>(works, work); }
+
+        // The same for works in order of size, the largest first: they are dealt out like cards.
+        template <class Work> void deal(int works, Work&& work) { take<true>(works, work); }
 
         int thread() const { return thread_; }
         int threads() const { return team_.threads_; }
 
       private:
+        template <bool DEAL, class Work> void take(int works, Work& work) {
+            if (team_.threads_ == 1) {
+                for (int w = 0; w < works; w++) work(w);
+            } else if (works) {
+                team_.take<DEAL>(phase_++, thread_, works, work);
+            }
+        }
+
         Team& team_;
         int thread_;
         uint32_t phase_ = 0;
@@ -88,14 +94,15 @@ class Team {
 #endif
     }
 
-    // Own works first, in order, so that memory is read as a stream; then those of the others.
-    template <class Work> void take(uint32_t phase, int thread, int works, Work& work) {
+    // Own works first, then those of the others.
+    template <bool DEAL, class Work> void take(uint32_t phase, int thread, int works, Work& work) {
         int taken = 0;
         for (int turn = 0; turn < threads_ && phase_.load(std::memory_order_acquire) == phase; turn++) {
             const int owner = (thread + turn) % threads_;
-            const int first = int(int64_t(works) * owner / threads_);
-            const int count = int(int64_t(works) * (owner + 1) / threads_) - first;
-            for (int number; (number = claim(ranges_[owner].next, phase, count)) >= 0; taken++) work(first + number);
+            const int first = int(int64_t(works) * owner / threads_), end = int(int64_t(works) * (owner + 1) / threads_);
+            const int count = DEAL ? (works - owner + threads_ - 1) / threads_ : end - first;
+            for (int number; (number = claim(ranges_[owner].next, phase, count)) >= 0; taken++)
+                work(DEAL ? number * threads_ + owner : first + number);
         }
         if (taken && done_.fetch_add(taken) + taken == works) {
             done_ = 0;
