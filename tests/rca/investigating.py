@@ -35,14 +35,29 @@ def compiled(name: str, context: int = CONTEXT) -> Module:
     return module
 
 
-def run(name: str, arguments: Mapping[str, Any], context: int = CONTEXT) -> RunResult:
-    """One run on a fresh engine."""
+class WatchedEngine(StepEngine):
+    """Remembers what its calls were named."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self.labels: list[str] = []
+
+    def generate(self, *given: Any, label: str = "", **options: Any) -> None:
+        """See `Engine.generate`."""
+        self.labels.append(label)
+        super().generate(*given, label=label, **options)
+
+
+def run(name: str, arguments: Mapping[str, Any], context: int = CONTEXT, labels: list[str] | None = None) -> RunResult:
+    """One run on a fresh engine; the names of its calls are added to `labels`."""
     tokenizer = embedded_tokenizer()
-    engine = StepEngine(reference_runner(tokenizer, context), tokenizer, name="reference", kv_slots=1 << 18)
+    engine = WatchedEngine(reference_runner(tokenizer, context), tokenizer, name="reference", kv_slots=1 << 18)
     try:
         return run_module(compiled(name), {"": engine}, dict(arguments), timeout=240)
     finally:
         engine.close()
+        if labels is not None:
+            labels += engine.labels
 
 
 def investigate(alert: str, sources: str = "", context: int = CONTEXT, **arguments: Any) -> dict[str, Any]:
