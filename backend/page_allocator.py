@@ -125,6 +125,10 @@ class PageAllocator:
         """One more node holds the page of `slot` (a node was split inside the page)."""
         self._holders[slot // self.page_size] += 1
 
+    def unshare(self, slot: int) -> None:
+        """One holder less of the page of `slot`, which another holds as well."""
+        self._holders[slot // self.page_size] -= 1
+
     def free_slots(self) -> Slots:
         """All slots of free pages, int64; tests poison them."""
         pages = np.flatnonzero(self._is_free)

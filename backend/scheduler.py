@@ -187,13 +187,22 @@ class Scheduler:
         for work in plan.works:
             for node in work.reserved:
                 tree.commit(node, early=work.is_early)
+        if self._repeats(plan, batch):
+            tips = [calls[0].tip for calls in plan.consumers]
+            self._steady = SteadyRows(tree, tips, batch), plan
+
+    def can_repeat(self, plan: Plan, batch: StepBatch) -> bool:
+        """Whether the step after that of `plan`, computed as `batch`, has the same rows if all of its calls go on."""
+        if self.early and self._has_early_work(len(plan.consumers)):
+            return False
+        return plan.steady is not None or self._repeats(plan, batch)
+
+    def _repeats(self, plan: Plan, batch: StepBatch) -> bool:
         one_each = (len(plan.consumers) == len(plan.works) and all(work.reserved for work in plan.works)
                     and all(len(calls) == 1 for calls in plan.consumers))
         is_limited = self._spare_seconds is not None and not all(call.is_urgent for call in self.calls)
         is_told = self._trace and len(plan.consumers) < len(self.calls)
-        if batch.can_be_followed and one_each and plan.repeats and not is_limited and not is_told:
-            tips = [calls[0].tip for calls in plan.consumers]
-            self._steady = SteadyRows(tree, tips, batch), plan
+        return batch.can_be_followed and one_each and plan.repeats and not is_limited and not is_told
 
     def disturb(self) -> None:
         """Something may have changed: plan the next step from the start."""

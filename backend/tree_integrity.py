@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+import numpy as np
+
 from .context_tree import ContextTree, Mark, Node
 
 
-def check_tree(tree: ContextTree, marks: list[Mark]) -> None:
-    """Raise AssertionError unless counts, pages and links agree and exactly `marks` are placed."""
+def check_tree(tree: ContextTree, marks: list[Mark], lent: Collection[int] = ()) -> None:
+    """Raise AssertionError unless counts, pages and links agree and exactly `marks` are placed; the slots `lent` are
+    held by others."""
     placed: list[Mark] = []
     live_tokens = 0
     for node in tree.nodes():
@@ -15,7 +20,8 @@ def check_tree(tree: ContextTree, marks: list[Mark]) -> None:
         _check_node(tree, node)
     assert sorted(map(id, placed)) == sorted(map(id, marks)), "marks leaked or lost"
     assert live_tokens == tree.live_tokens, "live tokens are miscounted"
-    tree.allocator.check([node.slots.view() for node in tree.nodes() if len(node.slots)])
+    runs = [node.slots.view() for node in tree.nodes() if len(node.slots)]
+    tree.allocator.check(runs + [np.array([slot]) for slot in lent])
 
 
 def _check_node(tree: ContextTree, node: Node) -> None:

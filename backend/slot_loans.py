@@ -1,0 +1,35 @@
+"""KV slots for tokens that are not in the tree yet: a step computes them before the host knows which they are."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .context_tree import ContextTree, Node
+
+
+class SlotLoans:
+    """Slots lent out of the pages of `tree`. Each one holds its page by itself, so the tree may change meanwhile."""
+
+    def __init__(self, tree: ContextTree) -> None:
+        self._tree = tree
+        self.slots: set[int] = set()
+        """Those that are out."""
+
+    def lend(self, last_slot: int) -> int:
+        """A slot for the token after the one in `last_slot`, in its page where possible. A page must be free."""
+        slot = int(self._tree.allocator.extend(last_slot, 1, holds_page=False)[0])
+        self.slots.add(slot)
+        return slot
+
+    def give_back(self, slot: int) -> None:
+        """The token was not computed, or is not needed."""
+        self.slots.remove(slot)
+        self._tree.allocator.release(np.array([slot], np.int64), None)
+
+    def hand_over(self, slot: int, node: Node) -> None:
+        """`node` owns the slot from now on: it holds the next of its tokens, whose KV `commit` makes resident."""
+        self.slots.remove(slot)
+        allocator = self._tree.allocator
+        if len(node.slots) and allocator.in_one_page(node.slots[-1], slot):
+            allocator.unshare(slot)  # the node holds the page already
+        node.slots.append(slot)
