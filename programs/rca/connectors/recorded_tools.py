@@ -13,6 +13,7 @@ from typing import Any
 
 from ..outcomes import Answer, Outcome, answer_of_text, failed
 from .kubectl import allowed_arguments, of_failure
+from .replay import check_size
 
 LOG_TOOLS = ("kubectl_logs", "fetch_pod_logs", "kubectl_logs_all_containers")
 PREVIOUS_TOOLS = ("kubectl_previous_logs", "kubectl_previous_logs_all_containers")
@@ -48,9 +49,11 @@ class RecordedTools:
 
 @lru_cache(maxsize=16)
 def read_tools(directory: str) -> list[Tool]:
-    """Every recording in `directory`, in order of file names. Raises OSError and ValueError."""
+    """Every recording in `directory`, in order of file names. Raises OSError and ValueError, also for too many."""
     tools = []
-    for file in sorted(Path(directory).glob("*.txt")):
+    files = sorted(Path(directory).glob("*.txt"))
+    check_size(directory, files)
+    for file in files:
         first, _, rest = file.read_text(encoding="utf-8", errors="replace").partition("\n")
         if first.startswith("{"):
             head = json.loads(first)

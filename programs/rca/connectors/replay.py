@@ -31,6 +31,10 @@ MEMORY = 900.0
 """Seconds before the asked span from which an answer still counts, as state that nobody changed since."""
 
 
+MOST_BYTES = 64_000_000
+"""Of a recording, which is held in memory as a whole."""
+
+
 class RecordingError(ValueError):
     """A directory holds no readable recording; the message names the file and line."""
 
@@ -102,6 +106,7 @@ def load(directory: str, state: tuple[object, ...]) -> Recording:
     files = sorted(Path(directory).glob("*.jsonl"))
     if not files:
         raise RecordingError(f"there is no recording in {directory}: it holds no *.jsonl file")
+    check_size(directory, files)
     for file in files:
         for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1):
             if not line.strip():
@@ -111,6 +116,13 @@ def load(directory: str, state: tuple[object, ...]) -> Recording:
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise RecordingError(f"{file.name}:{number} is no record: {type(error).__name__}: {error}") from None
     return recording
+
+
+def check_size(directory: str, files: list[Path]) -> None:
+    """Raise RecordingError for more than `MOST_BYTES`."""
+    size = sum(file.stat().st_size for file in files)
+    if size > MOST_BYTES:
+        raise RecordingError(f"the recording in {directory} has {size} bytes, more than {MOST_BYTES}: divide it")
 
 
 def _state(directory: Path) -> tuple[object, ...]:
