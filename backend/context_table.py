@@ -20,6 +20,7 @@ from .context_tree import ContextTree, Mark
 from .decoding.output_decoder import OutputDecoder
 from .engine import ROOT, EngineError, EngineEvent, EngineStats, Generation
 from .queued_calls import AbortCall, FillCall, FreeCall, GenerateCall, QueuedCall
+from .sampling import choose_tokens
 from .scheduler import Call, Scheduler
 
 
@@ -54,6 +55,7 @@ class ContextTable:
         speculative_fills: bool,
         trace: bool,
         now: Callable[[], float] = time.perf_counter,
+        jump_forward: bool = True,
     ) -> None:
         self._tree = tree
         self._scheduler = scheduler
@@ -64,6 +66,7 @@ class ContextTable:
         self._speculative_fills = speculative_fills
         self._trace = trace
         self._now = now
+        self._jump_forward = jump_forward
         self._bos = tree.root.end
         self._orders = CallOrders()
         self._contexts = {ROOT: Context(ROOT, mark=tree.root_mark())}
@@ -166,7 +169,9 @@ class ContextTable:
         try:
             if base == 0:
                 raise EngineError("the prompt is empty and the model has no BOS token; give the prompt some text")
-            decoder = OutputDecoder(request.sampling, self._tokenizer, self._vocabulary_size)
+            prompt = self._tree.tokens_between(parent, 0) if request.sampling.repetition_penalty != 1.0 else None
+            decoder = OutputDecoder(request.sampling, self._tokenizer, self._vocabulary_size, prompt=prompt,
+                                    jump_forward=self._jump_forward)
         except EngineError as error:
             self._settle(context, None, error)
             return
@@ -175,25 +180,43 @@ class ContextTable:
         self._running[id(context.call)] = context
         self._scheduler.add(context.call)
         self._stats.generated_tokens += decoder.sampled
+        self._stats.forced_tokens += decoder.forced
         self._go_on(context, context.call)
 
     # ---- going on ----
 
     def advance(self, consumers: Sequence[Sequence[Call]], logits: NDArray[np.float32]) -> None:
         """Give the calls in `consumers[i]` the row `logits[i]` [vocabulary], which follows their tips."""
-        for row, calls in zip(logits, consumers, strict=True):
-            for call in calls:
-                self._advance(call, row)
+        rows = [row for row, calls in enumerate(consumers) for _ in calls]
+        waiting = [call for calls in consumers for call in calls]
+        if not waiting:
+            return
+        known = logits[:, : self._vocabulary_size]
+        tokens = choose_tokens(known, rows, [call.decoder.choice() for call in waiting])
+        for call, token, row in zip(waiting, tokens, rows, strict=True):
+            self._take(call, token, known[row] if call.decoder.needs_logits else None)
 
-    def _advance(self, call: Call, logits: NDArray[np.float32]) -> None:
+    def take(self, calls: Sequence[Call], tokens: NDArray[np.int64]) -> None:
+        """Give each of `calls` its next token, int64 [calls], chosen as its decoder says."""
+        for call, token in zip(calls, tokens.tolist(), strict=True):
+            self._take(call, token, None)
+
+    def is_running(self, call: Call) -> bool:
+        """Whether `call` has not ended."""
+        return id(call) in self._running
+
+    def _take(self, call: Call, token: int, logits: NDArray[np.float32] | None) -> None:
+        """`token`, chosen from `logits`, comes next in the output of `call`, unless that has ended."""
         context = self._running.get(id(call))
         if context is None:
             return
         if context.first_token is None:
             context.first_token = self._now()
-        before = call.decoder.sampled
-        call.decoder.advance(logits)
-        self._stats.generated_tokens += call.decoder.sampled - before
+        decoder = call.decoder
+        sampled, forced = decoder.sampled, decoder.forced
+        decoder.take(token, logits)
+        self._stats.generated_tokens += decoder.sampled - sampled
+        self._stats.forced_tokens += decoder.forced - forced
         self._go_on(context, call)
 
     def _go_on(self, context: Context, call: Call) -> None:

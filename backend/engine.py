@@ -54,6 +54,14 @@ class SamplingOptions:
     """Cut one leading space from the value (the prompt's constant ended in one, see docs/language.md)."""
     ignore_eos: bool = False
     """Keep on generating after EOS (benchmarks only)."""
+    repetition_penalty: float = 1.0
+    """Above 1, tokens of prompt and output become less likely; what changes logits is told in `logit_changes`."""
+    frequency_penalty: float = 0.0
+    """Subtracted from the logit of a token once for each time that the output has it."""
+    presence_penalty: float = 0.0
+    """Subtracted from the logit of a token that the output has."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """Pairs of a token id and what is added to its logit."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +150,8 @@ class EngineStats:
     refilled_tokens: int = 0
     """Tokens computed again because their KV had been dropped, or because their logits were wanted once more."""
     generated_tokens: int = 0
+    forced_tokens: int = 0
+    """Of `generated_tokens`: those that had no alternative under a grammar, so that no step was needed to choose them."""
     engine_steps: int = 0
     peak_kv_tokens: int = 0
     """Largest number of token slots that live contexts held at once; shared tokens count once."""

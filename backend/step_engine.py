@@ -19,6 +19,7 @@ from ..ir.target import Tokenizer
 from ..passes.cost_model import CostModel, default_cost_model
 from .context_table import ContextTable
 from .context_tree import ContextTree
+from .device_runner import is_device_runner
 from .early_fills import EarlyTokens
 from .engine import (
     ROOT,
@@ -33,6 +34,7 @@ from .engine import (
     SamplingOptions,
 )
 from .model_runner import ModelRunner, StepBatch
+from .overlap import Overlap
 from .page_allocator import PageAllocator
 from .queued_calls import AbortCall, FillCall, FreeCall, GenerateCall, QueuedCall
 from .scheduler import Plan, Scheduler
@@ -47,7 +49,8 @@ class StepEngine:
     `max_batch` more, as scratch. `max_step_tokens`, `max_batch`: most tokens and rows of one step.
     `prefix_cache`: whether fills and outputs find equal tokens of other contexts. `speculative_fills`: whether spare
     tokens of a step, or idle time, compute fills that nothing needs yet, `early_tokens` how many. `trace`: whether to
-    record events.
+    record events. `overlap`: whether steps are handed over to a runner that allows it before the last one has ended.
+    `jump_forward`: whether tokens without an alternative follow without a step of their own.
     """
 
     def __init__(
@@ -64,6 +67,8 @@ class StepEngine:
         speculative_fills: bool = True,
         early_tokens: EarlyTokens = EarlyTokens(),
         trace: bool = False,
+        overlap: bool = True,
+        jump_forward: bool = True,
     ) -> None:
         if max_step_tokens < 1 or max_batch < 1:
             raise ValueError("max_step_tokens and max_batch must be at least 1")
@@ -87,7 +92,14 @@ class StepEngine:
         self._table = ContextTable(
             self._tree, self._scheduler, tokenizer, self._stats, vocabulary_size=runner.vocabulary_size,
             context_length=runner.context_length, speculative_fills=speculative_fills, trace=trace, now=self.now,
+            jump_forward=jump_forward,
         )
+        self._overlap: Overlap | None = None
+        if overlap and is_device_runner(runner):
+            self._overlap = Overlap(
+                runner, self._tree, self._scheduler, self._table,
+                vocabulary_size=min(runner.vocabulary_size, tokenizer.vocabulary_size), commit=self._commit,
+                abandon=self._abandon, now=self.now)
         self._costs: CostModel | None = None
         self._trace = trace
         self._lock = threading.RLock()  # the tree, the table and the counters
@@ -218,7 +230,8 @@ class StepEngine:
     def check_integrity(self) -> None:
         """Raise AssertionError when reference counts, pages and the tree disagree."""
         with self._lock:
-            check_tree(self._tree, self._table.marks())
+            lent = self._overlap.loans.slots if self._overlap is not None else ()
+            check_tree(self._tree, self._table.marks(), lent)
 
     def close(self) -> None:
         """Stop the thread; calls that still run fail. May be called from a callback."""
@@ -253,8 +266,12 @@ class StepEngine:
             try:
                 for call in calls:
                     self._table.apply(call)
+                if self._overlap is not None and any(isinstance(call, GenerateCall) for call in calls):
+                    self._overlap.disturb()
                 idle = closing or not self._step()
                 if closing:
+                    if self._overlap is not None:
+                        self._overlap.drop()
                     self._table.fail_all(EngineClosed(f"engine {self.name} was closed"))
             except Exception as error:  # a bug in the engine: nobody may wait for it for ever
                 self._table.fail_all(EngineFailure(f"engine {self.name} broke down: {error!r}"))
@@ -281,6 +298,10 @@ class StepEngine:
 
     def _step(self) -> bool:
         """Plan and run one step; False when there was nothing to do."""
+        if self._overlap is not None:
+            worked = self._overlap.step()
+            self._note_kv()
+            return worked
         plan = self._scheduler.plan()
         if plan.is_empty:
             return False

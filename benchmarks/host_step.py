@@ -81,7 +81,7 @@ class InstantRunner:
 
     def __init__(self, vocabulary_size: int, rows: int) -> None:
         self.vocabulary_size = vocabulary_size
-        self._logits = np.random.default_rng(0).normal(size=(rows, vocabulary_size)).astype(np.float32)
+        self._logits = np.random.default_rng(0).normal(scale=3, size=(rows, vocabulary_size)).astype(np.float32)
         self._plans = PlanCache()
         self.counts: Callable[[StepBatch], bool] = lambda _: False
         self.samples = Samples()

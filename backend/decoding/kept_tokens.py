@@ -14,6 +14,8 @@ def split_kept(tokens: Sequence[int], text: str, cut_space: bool, tokenizer: Tok
     are a space and the value's. A run that ends inside a character is only kept where nothing is left after it.
     """
     wanted = (" " if cut_space else "").encode() + text.encode()
+    if b"".join([tokenizer.token_bytes(token) for token in tokens]) == wanted:
+        return list(tokens), []
     length, kept, kept_length = 0, 0, 0
     for i, token in enumerate(tokens):
         data = tokenizer.token_bytes(token)

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from ...ir.target import Tokenizer
 from ..engine import EngineError, Generation, SamplingOptions, TokenLogprob
+from ..logit_changes import logit_changes
 from ..random_stream import uniform
-from ..sampling import TokenChoice, choose_token, log_probabilities, most_probable
+from ..sampling import TokenChoice, choose_token, log_probabilities, most_probable, needs_logits
 from ..token_bytes import IncrementalDecoder
 from .byte_automaton import UNREACHABLE
 from .constraint import constraint_of, token_budget
@@ -21,25 +22,44 @@ Logits = NDArray[np.float32]
 class OutputDecoder:
     """Decodes one output under `options`. `vocabulary_size`: ids that the model and the tokenizer both have.
 
+    `prompt` int64: the tokens before the output; only a repetition penalty needs them. With `jump_forward`, tokens that
+    have no alternative under a grammar follow at once, without logits (not where log-probabilities are wanted); the
+    tokens are the same without.
     Raises EngineError for options that no output can satisfy. `finished` is the result once the output has ended,
     which may be before the first token; until then call `advance` with one row of logits after another and feed
     `tokens` to the model.
     """
 
-    def __init__(self, options: SamplingOptions, tokenizer: Tokenizer, vocabulary_size: int) -> None:
+    def __init__(self, options: SamplingOptions, tokenizer: Tokenizer, vocabulary_size: int, *,
+                 prompt: NDArray[np.int64] | None = None, jump_forward: bool = True) -> None:
         _check(options)
+        self._changes = logit_changes(options, prompt, vocabulary_size)
+        self._jumps = jump_forward and options.logprobs is None
         self._options = options
         self._tokenizer = tokenizer
         self._vocabulary_size = vocabulary_size
         self._budget = token_budget(options)
         self._automaton = constraint_of(options, tokenizer, vocabulary_size)
+        self.is_constrained = self._automaton is not None
+        self.needs_logits = needs_logits(options)
+        """Whether `take` does not do."""
         self._bytes = IncrementalDecoder()
         self._output = TextOutput(options.stop, options.max_words, strip_leading_space=options.strip_leading_space)
+        self._ends_itself = self._output.ends_itself
+        greedy = TokenChoice(options, 0.0, None, self._changes)
+        self._always = greedy if greedy.is_largest and not self.is_constrained else None
+        """How all tokens are to be chosen, where that is the same for all."""
         self._logprobs: list[TokenLogprob] = []
         self.tokens: list[int] = []
         """Tokens of the output so far, in the order in which the model must be fed; never EOS."""
         self.sampled = 0
         """Tokens sampled or forced, EOS included."""
+        self.forced = 0
+        """Of these, the ones that followed without logits."""
+        self._decoded = 0
+        """Tokens whose bytes have gone into the text."""
+        self._mask: NDArray[np.bool_] | None = None
+        """What the grammar allows next; None for free text."""
         self.finished: Generation | None = None
         if self._automaton is not None:
             self._state = self._automaton.start
@@ -60,29 +80,27 @@ class OutputDecoder:
 
     def take_text(self) -> str:
         """Text of the value that has become final since the last call."""
+        self._decode()
         return self._output.take()
 
     def advance(self, logits: Logits) -> None:
         """Choose the next token (and tokens that are then forced) from float32 logits [vocabulary]."""
         logits = logits[: self._vocabulary_size]
         choice = self.choice()
-        self._take(choose_token(logits, choice.options, choice.uniform, choice.mask), logits)
-
-    def take(self, token: int) -> None:
-        """Go on with `token`, which was chosen elsewhere as `choice` says. Not where log-probabilities are wanted."""
-        assert self._options.logprobs is None, "log-probabilities need logits"
-        self._take(token, None)
+        self.take(choose_token(logits, choice.options, choice.uniform, choice.mask, choice.changes), logits)
 
     def choice(self) -> TokenChoice:
         """How the next token is to be chosen."""
+        if self._always is not None:
+            return self._always
         mask = None
         if self._automaton is not None and not self._automaton.is_accepting(self._state):
-            mask = self._automaton.mask(self._state, self._budget - len(self.tokens))
-        return TokenChoice(self._options, self._uniform(0), mask)
+            mask = self._mask
+        return TokenChoice(self._options, self._uniform(0), mask, self._changes)
 
     def choice_after(self) -> TokenChoice | None:
         """How the token after the next is to be chosen; None where that depends on the next, or there is none."""
-        if self._automaton is not None or len(self.tokens) + 1 >= self._budget:
+        if self.is_constrained or self._changes is not None or len(self.tokens) + 1 >= self._budget:
             return None
         return TokenChoice(self._options, self._uniform(1), None)
 
@@ -92,7 +110,9 @@ class OutputDecoder:
         assert self._options.stream_key is not None
         return uniform(self._options.stream_key, len(self.tokens) + later)
 
-    def _take(self, token: int, logits: Logits | None) -> None:
+    def take(self, token: int, logits: Logits | None = None) -> None:
+        """Go on with `token`, which was chosen as `choice` says, from `logits` [vocabulary] where these are wanted."""
+        assert logits is not None or self._options.logprobs is None, "log-probabilities need logits"
         if self._automaton is None:
             self._take_text(token, logits)
         else:
@@ -118,7 +138,8 @@ class OutputDecoder:
         assert automaton is not None
         accepting = automaton.is_accepting(self._state)
         # The value ends unless the choice without the mask goes on with it.
-        if accepting and not automaton.mask(self._state, self._budget - len(self.tokens))[token]:
+        assert self._mask is not None
+        if accepting and not self._mask[token]:
             self._finish("complete")
             return
         self._record(token, logits)
@@ -127,7 +148,7 @@ class OutputDecoder:
         self._after_constrained_token()
 
     def _after_constrained_token(self) -> None:
-        """End where nothing can follow; append tokens without alternative, unless log-probabilities are wanted."""
+        """End where nothing can follow; append tokens without alternative."""
         automaton = self._automaton
         assert automaton is not None
         while True:
@@ -136,21 +157,34 @@ class OutputDecoder:
             if accepting and remaining == 0:
                 self._finish("length" if automaton.can_go_on(self._state) else "complete")
                 return
-            allowed = np.flatnonzero(automaton.mask(self._state, remaining))
-            if accepting and len(allowed) == 0:
+            self._mask = automaton.mask(self._state, remaining)
+            allowed = np.count_nonzero(self._mask)
+            if accepting and allowed == 0:
                 self._finish("complete")
                 return
-            if accepting or len(allowed) > 1 or self._options.logprobs is not None:
+            if accepting or allowed > 1 or not self._jumps:
                 return
-            self._append(int(allowed[0]))
+            token = int(self._mask.argmax())
+            self._append(token)
             self.sampled += 1
-            self._state = automaton.advance(self._state, int(allowed[0]))
+            self.forced += 1
+            self._state = automaton.advance(self._state, token)
 
     # ---- both ----
 
     def _append(self, token: int) -> None:
         self.tokens.append(token)
-        self._output.push(self._bytes.push(self._tokenizer.token_bytes(token)))
+        if self._changes is not None:
+            self._changes.note(token)
+        if self._ends_itself:
+            self._decode()
+
+    def _decode(self) -> None:
+        """Bring the text up to date with the tokens."""
+        fresh = self.tokens[self._decoded :]
+        if fresh:
+            self._decoded = len(self.tokens)
+            self._output.push(self._bytes.push(b"".join([self._tokenizer.token_bytes(token) for token in fresh])))
 
     def _record(self, token: int, logits: Logits | None) -> None:
         self.sampled += 1
@@ -165,6 +199,7 @@ class OutputDecoder:
         return str(self._tokenizer.token_bytes(token).decode(errors="replace"))
 
     def _finish(self, reason: str, *, ended_by: int | None = None) -> None:
+        self._decode()
         output = self._output
         output.finish(reason)
         kept, tail = split_kept(self.tokens, output.text, output.cut_space, self._tokenizer)
