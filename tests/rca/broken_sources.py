@@ -15,7 +15,8 @@ EMPTY = {"prometheus": {"status": "success", "data": {"resultType": "matrix", "r
 FAILURES = ("down", "slow", "empty", "denied", "huge")
 CONNECTORS = ("prometheus", "loki", "elasticsearch", "kubectl", "replay")
 OUTCOMES = {"down": "error", "slow": "timeout", "empty": "empty", "denied": "denied", "huge": "ok"}
-SOURCES = {"prometheus": "metrics", "loki": "logs", "elasticsearch": "logs", "kubectl": "kubernetes", "replay": "probes"}
+SOURCES = {"prometheus": "metrics", "loki": "logs", "elasticsearch": "logs", "kubectl": "kubernetes",
+           "replay": "probes"}
 SLOW = 30.0
 """Seconds that a slow source would take."""
 
