@@ -49,6 +49,7 @@ MODEL_CONFIG: dict[str, Any] = {
     "mlp_bias": False,
     "tie_word_embeddings": False,
     "torch_dtype": "float32",
+    "semlang_dtype": "float32",
 }
 
 

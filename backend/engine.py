@@ -151,7 +151,7 @@ class EngineStats:
     """Tokens computed again because their KV had been dropped, or because their logits were wanted once more."""
     generated_tokens: int = 0
     forced_tokens: int = 0
-    """Of `generated_tokens`: those that had no alternative under a grammar, so that no step was needed to choose them."""
+    """Of `generated_tokens`: those without an alternative under a grammar, so that no step had to choose them."""
     engine_steps: int = 0
     peak_kv_tokens: int = 0
     """Largest number of token slots that live contexts held at once; shared tokens count once."""

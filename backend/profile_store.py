@@ -26,7 +26,8 @@ class ProfileError(ValueError):
 
 @dataclass(frozen=True)
 class ProfileKey:
-    """What a profile is of. `model`: digest of configuration and tokenizer; `device`: processor and threads, or GPU."""
+    """What a profile is of. `model`: digest of configuration and tokenizer; `device`: processor and threads, or GPU,
+    and the data type."""
 
     engine: str
     model: str
@@ -49,8 +50,8 @@ class Profile:
     residuals: Mapping[str, Any]
 
 
-def profile_key(engine: str, directory: Path, device: str) -> ProfileKey:
-    """The key of the model in `directory` on `device` (`cpu` or `cuda`).
+def profile_key(engine: str, directory: Path, device: str, dtype: str = "auto") -> ProfileKey:
+    """The key of the model in `directory` on `device` (`cpu` or `cuda`), in the data type asked for.
 
     Weights are not looked at: models of one configuration and one tokenizer are equally fast.
     """
@@ -58,7 +59,9 @@ def profile_key(engine: str, directory: Path, device: str) -> ProfileKey:
     for name in ("config.json", "tokenizer.json"):
         path = directory / name
         digest.update(path.read_bytes() if path.is_file() else b"")
-    return ProfileKey(engine, digest.hexdigest()[:16], device_name(device if engine != "reference" else "cpu"))
+    if engine == "reference":
+        return ProfileKey(engine, digest.hexdigest()[:16], device_name("cpu"))
+    return ProfileKey(engine, digest.hexdigest()[:16], f"{device_name(device)}, {dtype}")
 
 
 def device_name(device: str) -> str:

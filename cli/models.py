@@ -12,7 +12,7 @@ from ..ir.core import Module, Op, Root, Table, Word, walk
 from ..ir.diagnostics import InputError
 from ..ir.target import ModelTarget, Target, TokenizerError
 from . import configuration
-from .options import ENGINES, engine_name
+from .options import DTYPES, ENGINES, engine_name
 
 DEFAULT = ""
 """The alias of the default model."""
@@ -23,7 +23,7 @@ MODEL = "E1106"
 class ModelChoice:
     """An engine, a device, and the models of a program by alias; a model None is the embedded one.
 
-    `count`: engines of each model.
+    `count`: engines of each model. `dtype`: what the torch engine computes in.
     """
 
     engine: str
@@ -31,6 +31,7 @@ class ModelChoice:
     models: dict[str, str | None]
     simulation: configuration.Simulation = configuration.DEFAULT_SIMULATION
     count: int = 1
+    dtype: str = DTYPES[0]
 
     @property
     def is_embedded(self) -> bool:
@@ -63,7 +64,8 @@ def choose_models(module: Module, declared: Mapping[str, str], arguments: argpar
     engine, _, count = engine.partition(":")
     simulation = replace(settings.simulate, engines=int(count)) if count else settings.simulate
     number = simulation.engines if engine == "simulate" else int(count or 1)
-    return ModelChoice(engine, arguments.device or settings.device or "cpu", models, simulation, number)
+    return ModelChoice(engine, arguments.device or settings.device or "cpu", models, simulation, number,
+                       arguments.dtype or settings.dtype or DTYPES[0])
 
 
 def declared_models(module: Module) -> dict[str, str]:
@@ -132,7 +134,7 @@ def target_of(choice: ModelChoice) -> Target:
             found.kv_slots, found.costs = simulated.kv_slots, simulated.costs
             found.max_batch, found.max_step_tokens = simulated.costs.max_batch, simulated.costs.max_step_tokens
             continue
-        profile = stored_profile(choice.engine, model, choice.device)
+        profile = stored_profile(choice.engine, model, choice.device, choice.dtype)
         if profile is not None:
             found.kv_slots, found.costs = profile.kv_slots, profile.costs
             found.max_batch, found.max_step_tokens = profile.costs.max_batch, profile.costs.max_step_tokens

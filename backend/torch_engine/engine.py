@@ -31,7 +31,7 @@ EARLY_TOKENS = {"cpu": EarlyTokens(free=16, alone=64), "cuda": EarlyTokens(free=
 def torch_engine(
     model: str | None = None,
     device: str = "cpu",
-    dtype: str | None = None,
+    dtype: str | None = "auto",
     *,
     context_length: int | None = None,
     threads: int | None = None,
@@ -49,9 +49,9 @@ def torch_engine(
 ) -> StepEngine:
     """An engine for `model`, a directory or hub id (the embedded model by default), on `device` cpu or cuda.
 
-    `dtype`: float32, bfloat16 or float16; by default float32 below 200 million parameters, else 16 bits
-    where the device is fast at them. `context_length`: tokens of one context, at most what the model has.
-    `threads`: CPU threads of torch, for the whole process. `self_check`: compare with plain transformers
+    `dtype`: float32, bfloat16 or float16; `auto`, the default, is bfloat16 where the device computes it, unless the
+    model's config.json names another under `semlang_dtype`. `context_length`: tokens of one context, at most what the
+    model has. `threads`: CPU threads of torch, for the whole process. `self_check`: compare with plain transformers
     first; by default for architectures that no test covers. `loaded`: what `load_model` gave for the same model,
     device and dtype; engines may share it. `kv_share`: part of the memory for KV that is this engine's. The rest as
     in `StepEngine`.
@@ -93,16 +93,16 @@ def torch_engine(
     )
 
 
-def torch_engines(names: Sequence[str], model: str | None = None, device: str = "cpu", *, prefix_cache: bool = True,
-                  trace: bool = False) -> list[StepEngine]:
+def torch_engines(names: Sequence[str], model: str | None = None, device: str = "cpu", dtype: str | None = "auto", *,
+                  prefix_cache: bool = True, trace: bool = False) -> list[StepEngine]:
     """Engines for one model, on one device, that share its weights and the memory for KV. As `torch_engine`."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     directory = str(model_directory(model) if model is not None else embedded_model_directory())
     load_tokenizer(directory)
     from .loading import load_model
 
-    loaded = load_model(directory, device=device)
-    return [torch_engine(model, device, name=name, prefix_cache=prefix_cache, trace=trace, loaded=loaded,
+    loaded = load_model(directory, device=device, dtype=dtype)
+    return [torch_engine(model, device, dtype, name=name, prefix_cache=prefix_cache, trace=trace, loaded=loaded,
                          kv_share=1 / len(names)) for name in names]
 
 

@@ -13,18 +13,20 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-SMALL_MODEL = 200_000_000
-"""Parameters below which a model runs in float32 unless told otherwise."""
-
 REMEDY = "download or export the model again"
 
 DTYPES = ("float32", "bfloat16", "float16")
+AUTO = "auto"
+CONFIGURED_DTYPE = "semlang_dtype"
+"""The key of a config.json that names the data type in which a model wants to run, whatever computes it."""
+BFLOAT16_CAPABILITY = (8, 0)
+"""The compute capability from which GPUs compute bfloat16."""
 
 
 def load_model(model: str, *, device: str = "cpu", dtype: str | None = None) -> PreTrainedModel:
     """The model in the directory, or with the hub id, `model`, in evaluation mode on `device`.
 
-    `dtype` is one of `DTYPES`; see `default_dtype` for None. Weights are read from safetensors only.
+    `dtype` is one of `DTYPES`; see `default_dtype` for `auto` and None. Weights are read from safetensors only.
     """
     directory = model_directory(model)
     # Imported here, so that a wrong name is reported at once and not after seconds of imports.
@@ -36,7 +38,7 @@ def load_model(model: str, *, device: str = "cpu", dtype: str | None = None) -> 
     config = _config(model, directory)
     _check_architecture(model, config)
     parameters = parameter_count(directory)
-    kind = _dtype(dtype) if dtype is not None else default_dtype(parameters, config, place)
+    kind = default_dtype(config, place) if dtype in (None, AUTO) else _dtype(dtype)
     free = available_bytes(place)
     if parameters is not None and free is not None and parameters * kind.itemsize > free:
         raise ModelLoadError(
@@ -67,17 +69,19 @@ def load_model(model: str, *, device: str = "cpu", dtype: str | None = None) -> 
     return placed
 
 
-def default_dtype(parameters: int | None, config: Any, device: torch.device) -> torch.dtype:
-    """float32 for small models; else the checkpoint's 16-bit type, or bfloat16, where the device is fast at it."""
+def default_dtype(config: Any, device: torch.device) -> torch.dtype:
+    """What the config.json names under `semlang_dtype`; else bfloat16, where the device computes it.
+
+    Otherwise float32 on a CPU and float16 on a GPU. Raises ModelLoadError for a name that is none of `DTYPES`.
+    """
     import torch
 
-    if parameters is not None and parameters < SMALL_MODEL:
-        return torch.float32
-    stored = getattr(config, "dtype", None)
+    named = getattr(config, CONFIGURED_DTYPE, None)
+    if named is not None:
+        return _dtype(str(named), f"`{CONFIGURED_DTYPE}` in its config.json: ")
     if device.type == "cpu":
-        fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        return torch.bfloat16 if fast else torch.float32
-    return stored if stored in (torch.bfloat16, torch.float16) else torch.bfloat16
+        return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+    return torch.bfloat16 if torch.cuda.get_device_capability(device) >= BFLOAT16_CAPABILITY else torch.float16
 
 
 def _quiet() -> None:
@@ -109,11 +113,11 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _dtype(name: str) -> torch.dtype:
+def _dtype(name: str | None, where: str = "") -> torch.dtype:
     import torch
 
     if name not in DTYPES:
-        raise ModelLoadError(f"unknown dtype {name!r}; use one of {', '.join(DTYPES)}")
+        raise ModelLoadError(f"{where}unknown dtype {name!r}; use one of {', '.join(DTYPES)}")
     dtype: torch.dtype = getattr(torch, name)
     return dtype
 

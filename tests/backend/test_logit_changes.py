@@ -26,7 +26,7 @@ def changed(options: SamplingOptions, prompt: list[int], output: list[int]) -> l
         changes.note(token)
     before = LOGITS.copy()
     result = changes.apply(LOGITS)
-    assert (LOGITS == before).all(), "the given logits stay"
+    assert (before == LOGITS).all(), "the given logits stay"
     assert result.dtype == np.float32
     return [float(x) for x in result]
 

@@ -87,7 +87,9 @@ def test_a_profile_that_cannot_be_read_is_a_clear_error(directory: Path) -> None
 def test_the_key_follows_model_and_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     embedded = profile_key("torch", embedded_tokenizer_directory(), "cpu")
-    assert embedded.device.endswith("3 threads")
+    assert embedded.device.endswith("3 threads, auto")
+    assert profile_key("torch", embedded_tokenizer_directory(), "cpu", "float32").device.endswith("3 threads, float32")
+    assert profile_key("reference", embedded_tokenizer_directory(), "cpu", "float32").device.endswith("3 threads")
     (tmp_path / "config.json").write_text('{"hidden_size": 8}')
     other = profile_key("torch", tmp_path, "cpu")
     assert other.model != embedded.model

@@ -10,6 +10,7 @@ import torch
 from huggingface_hub.errors import RepositoryNotFoundError
 from safetensors.torch import load_file, save_file
 from semlang.backend.torch_engine.errors import ModelLoadError
+from semlang.backend.embedded import embedded_model_directory
 from semlang.backend.torch_engine.loading import default_dtype, load_model
 from semlang.backend.torch_engine.model_directory import model_directory
 from semlang.backend.torch_engine.runner import TorchRunner
@@ -161,16 +162,32 @@ def test_device_and_dtype(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert "unknown device 'gpu'" in complaint(model, device="gpu")
     assert "runs on cpu and cuda" in complaint(model, device="meta")
     assert "unknown dtype 'int3'; use one of float32" in complaint(model, dtype="int3")
+    wrong = save(tmp_path / "wrong", semlang_dtype="bf16")
+    assert "`semlang_dtype` in its config.json: unknown dtype 'bf16'; use one of" in complaint(wrong)
 
 
 def test_default_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = AutoConfig.for_model("llama", dtype="float16")
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert default_dtype(10_000_000, config, cuda) == torch.float32
-    assert default_dtype(8_000_000_000, config, cuda) == torch.float16
-    for fast, expected in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda fast=fast: fast)
-        assert default_dtype(8_000_000_000, config, cpu) == expected
+    for stored in ("float16", "float32", "bfloat16"):
+        config = AutoConfig.for_model("llama", dtype=stored)
+        for capability, expected in (((8, 0), torch.bfloat16), ((7, 5), torch.float16)):
+            monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, has=capability: has)
+            assert default_dtype(config, cuda) == expected
+        for fast, expected in ((True, torch.bfloat16), (False, torch.float32)):
+            monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda fast=fast: fast)
+            assert default_dtype(config, cpu) == expected
+    for device in (cpu, cuda):
+        assert default_dtype(AutoConfig.for_model("llama", semlang_dtype="float32"), device) == torch.float32
+
+
+def test_a_model_may_name_its_dtype_and_a_request_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    usual, named = save(tmp_path / "usual"), save(tmp_path / "named", semlang_dtype="float32")
+    assert load_model(usual).dtype == load_model(usual, dtype="auto").dtype == torch.bfloat16
+    assert load_model(usual, dtype="float32").dtype == torch.float32
+    assert load_model(named, dtype="auto").dtype == torch.float32
+    assert load_model(named, dtype="bfloat16").dtype == torch.bfloat16
+    assert load_model(str(embedded_model_directory())).dtype == torch.float32
 
 
 def test_not_enough_memory_for_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,8 +216,8 @@ def test_longrope_keeps_to_the_length_where_its_angles_are_fixed(tmp_path: Path)
 
 
 def test_the_self_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model: Any = load_model(save(tmp_path, initializer_range=0.3))
-    runner = TorchRunner(model)
+    model: Any = load_model(save(tmp_path, initializer_range=0.3), dtype="float32")
+    runner = TorchRunner(model, compiled=False)
     check_model(model, runner)
     rotary = model.get_decoder().rotary_emb
     forward = rotary.forward

@@ -13,6 +13,7 @@ from semlang.backend.model_runner import KVRun, Segment, StepBatch
 from semlang.backend.torch_engine.cpu_pools import CpuPools
 from semlang.backend.torch_engine.kv_pools import TorchPools
 from semlang.backend.torch_engine.loading import load_model
+from semlang.backend.torch_engine.native_observation import NotNative
 from semlang.backend.torch_engine.runner import TorchRunner
 from semlang.backend.torch_engine.self_check import VERIFIED
 from semlang.kernels.cpu.library import find_compiler
@@ -121,11 +122,11 @@ def pair(name: str, directory: Path, *, compiled: bool = True) -> Pair:
         if parameter.dim() > 1:
             parameter.data.normal_(0, 0.12)
     model.save_pretrained(directory)
-    runner = TorchRunner(load_model(str(directory)), compiled=compiled)
+    runner = TorchRunner(load_model(str(directory), dtype="float32"), compiled=compiled)
     runner.allocate(SLOTS)
     assert isinstance(runner._pools, CpuPools if compiled and find_compiler() else TorchPools), runner.kernels
     poison(runner)
-    plain = auto.from_pretrained(directory, attn_implementation="eager")
+    plain = auto.from_pretrained(directory, attn_implementation="eager", dtype="float32")
     return Pair(runner, plain.eval())
 
 
@@ -302,9 +303,19 @@ def test_what_a_runner_says_of_itself(llama: Pair) -> None:
 @pytest.mark.parametrize(("name", "layers"), [
     ("llama", "linear, norm, gated layers"), ("qwen3", "linear, norm, gated layers"), ("phi3", "linear, norm layers"),
     ("gemma2", "linear layers"), ("opt", "linear layers")])
-def test_leaves_that_compiled_kernels_replace(name: str, layers: str, tmp_path: Path) -> None:
+def test_leaves_that_compiled_kernels_replace(name: str, layers: str, tmp_path: Path,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
     """Gemma's norms multiply by 1 + weight, OPT's take the mean off: the kernel does not compute them."""
-    assert f", {layers} (" in pair(name, tmp_path).runner.kernels
+    def refuse(*given: object) -> None:
+        raise NotNative("it is not asked for")
+
+    monkeypatch.setattr("semlang.backend.torch_engine.runner.native_decoder", refuse)
+    models = pair(name, tmp_path)
+    assert f", {layers} (" in models.runner.kernels
+    assert models.runner.kernels.endswith("; no whole decoder: it is not asked for")
+    ids, slots = np.arange(10, 40), Slots()
+    found = models.runner.run(StepBatch((), (Segment(ids, slots.take(30), 0, (), True),)))
+    assert_equal(found, [models.logits(ids)])
 
 
 def test_bfloat16_is_close(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from semlang.backend.embedded import embedded_model_directory
+from semlang.backend.torch_engine.errors import ModelLoadError
 from semlang.cli.main import main
 
 GREETING = """
@@ -44,6 +45,8 @@ def test_aliases_are_bound_by_flag_then_environment_then_file(tmp_path: Path, mo
         ([], "engine = ", "is not valid TOML"),
         ([], "engine = 3", "`engine` must be text"),
         ([], "models = 3", "must be a table"),
+        ([], 'dtype = "int3"', "unknown dtype `int3`"),
+        (["--dtype", "int3"], "", "invalid choice: 'int3'"),
     ]:
         write("semc.toml", settings)
         assert main(["run", "main.sem", "--engine", "reference", *arguments]) == 2, (arguments, settings)
@@ -68,6 +71,21 @@ def test_the_engine_of_the_configuration(capsys: pytest.CaptureFixture[str]) -> 
     write("semc.toml", 'engine = "abacus"')
     assert main(["run", "main.sem"]) == 2
     assert "there is no engine `abacus`" in capsys.readouterr().err
+
+
+def test_the_dtype_is_that_of_the_flag_then_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str | None] = []
+
+    def engine(model: str | None, device: str, dtype: str, **others: object) -> object:
+        asked.append(dtype)
+        raise ModelLoadError("none here")
+
+    monkeypatch.setattr("semlang.backend.torch_engine.engine.torch_engine", engine)
+    write("main.sem", GREETING)
+    for arguments, settings in [([], ""), ([], 'dtype = "float16"'), (["--dtype", "float32"], 'dtype = "float16"')]:
+        write("semc.toml", settings)
+        assert main(["run", "main.sem", *arguments]) == 2
+    assert asked == ["auto", "float16", "float32"]
 
 
 def test_the_embedded_model_says_that_it_writes_noise(capsys: pytest.CaptureFixture[str]) -> None:
