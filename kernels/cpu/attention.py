@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .library import Kernels
+from .memory import LARGE_PAGES
 from .plan import MOST_ROWS, PAGE, ItemPlan
 
 MOST_SIZE = 256
@@ -48,8 +49,8 @@ class PagedPool:
     def allocate(slots: int, kv_heads: int, key_size: int, value_size: int, dtype: torch.dtype) -> PagedPool:
         """A pool of at least `slots` slots."""
         pages = -(-slots // PAGE)
-        keys = torch.empty(pages, kv_heads, PAGE * key_size, dtype=dtype)
-        values = torch.empty(pages, kv_heads, PAGE * value_size, dtype=dtype)
+        keys = LARGE_PAGES.empty((pages, kv_heads, PAGE * key_size), dtype)
+        values = LARGE_PAGES.empty((pages, kv_heads, PAGE * value_size), dtype)
         return PagedPool(keys, values, kv_heads, key_size, value_size)
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SOURCES = ("attention.cpp", "linear.cpp", "elementwise.cpp", "decoder_stages.cpp", "decoder.cpp")
-HEADERS = ("vector.h", "attention.h", "linear.h", "elementwise.h", "pages.h", "team.h", "decoder.h",
+HEADERS = ("vector.h", "attention.h", "linear.h", "int8.h", "elementwise.h", "pages.h", "team.h", "decoder.h",
            "decoder_stages.h")
 FLAGS = ("-O3", "-std=c++17", "-fno-math-errno", "-fPIC", "-fopenmp", "-shared", "-w")
 SECONDS = 300

@@ -1,38 +1,75 @@
 // Linear layers on prepacked weights: y[M][N] = x[M][K] W^T + b, for the few rows of a decode step and for chunks.
 #include <algorithm>
 
+#include "int8.h"
 #include "linear.h"
 
 namespace {
 
-constexpr int TILE_ROWS = 12;   // 24 of 32 registers accumulate
 constexpr int ROW_BLOCK = 96;   // rows that stay in the L2 cache while panels pass by
-constexpr int AHEAD = 12;       // steps that weights are asked for ahead
+constexpr int AHEAD = 3072;     // bytes that weights are asked for ahead
 
-template <class T> struct Weights;
+// How a step along the inputs is added for T numbers and weights W. `TILE` rows at most: their sums, two vectors each,
+// and what the step needs fit into 32 registers.
+template <class T, class W> struct Product;
 
-template <> struct Weights<float> {
-    static constexpr int STEP = 1;
-    template <int ROWS>
-    static void add(const float* panel, const float* const* x, int k, Floats (*sums)[2]) {
+// A place in some rows of x, as few enough numbers to stay in registers: a pointer for three rows, three distances.
+template <class T> struct Cursor {
+    const T* const* first;
+    long distance[3];
+
+    const T* row(int m) const { return first[m / 3] + distance[m % 3]; }
+};
+
+template <> struct Product<float, float> {
+    static constexpr int STEP = 1, TILE = 12;
+    template <int ROWS> void add(const float* panel, const Cursor<float>& x, Floats (*sums)[2]) const {
         const Floats low = load(panel), high = load(panel + LANES);
         for (int m = 0; m < ROWS; m++) {
-            sums[m][0] += low * x[m][k];
-            sums[m][1] += high * x[m][k];
+            sums[m][0] += low * *x.row(m);
+            sums[m][1] += high * *x.row(m);
         }
     }
 };
 
-template <> struct Weights<bf16> {
-    static constexpr int STEP = 2;
-    template <int ROWS>
-    static void add(const bf16* panel, const bf16* const* x, int k, Floats (*sums)[2]) {
+template <> struct Product<bf16, bf16> {
+    static constexpr int STEP = 2, TILE = 12;
+    template <int ROWS> void add(const bf16* panel, const Cursor<bf16>& x, Floats (*sums)[2]) const {
         const Ints low = *reinterpret_cast<const Ints*>(panel), high = *reinterpret_cast<const Ints*>(panel + 2 * LANES);
         for (int m = 0; m < ROWS; m++) {
-            sums[m][0] = dot_pairs(sums[m][0], low, x[m] + k);
-            sums[m][1] = dot_pairs(sums[m][1], high, x[m] + k);
+            sums[m][0] = dot_pairs(sums[m][0], low, x.row(m));
+            sums[m][1] = dot_pairs(sums[m][1], high, x.row(m));
         }
     }
+};
+
+template <> struct Product<bf16, int8_t> {
+    static constexpr int STEP = 2, TILE = 12;
+    template <int ROWS> void add(const int8_t* panel, const Cursor<bf16>& x, Floats (*sums)[2]) const {
+        Ints low, high;
+        expand_.expand(panel, low, high);
+        for (int m = 0; m < ROWS; m++) {
+            sums[m][0] = dot_pairs(sums[m][0], low, x.row(m));
+            sums[m][1] = dot_pairs(sums[m][1], high, x.row(m));
+        }
+    }
+    Int8Expansion expand_;
+};
+
+template <> struct Product<float, int8_t> {
+    static constexpr int STEP = 2, TILE = 8;
+    template <int ROWS> void add(const int8_t* panel, const Cursor<float>& x, Floats (*sums)[2]) const {
+        Ints pairs[2];
+        expand_.expand(panel, pairs[0], pairs[1]);
+        for (int half = 0; half < 2; half++) {
+            const Floats even = (Floats)(pairs[half] << 16), odd = (Floats)(pairs[half] & Ints{} + int32_t(0xffff0000));
+            for (int m = 0; m < ROWS; m++) {
+                sums[m][half] += even * *x.row(m);
+                sums[m][half] += odd * x.row(m)[1];
+            }
+        }
+    }
+    Int8Expansion expand_;
 };
 
 template <class Y> void write(Y* y, Floats x, int count) {
@@ -43,69 +80,85 @@ template <class Y> void write(Y* y, Floats x, int count) {
     for (int i = 0; i < count; i++) y[i] = from_float<Y>(x[i]);
 }
 
-template <int ROWS, class T, class Y>
-void tile(const T* x, long x_stride, const T* panel, const float* bias, Y* y, long width, long size, int outputs) {
-    Floats sums[ROWS][2];
-    const T* rows[ROWS];
-    for (int m = 0; m < ROWS; m++) {
-        rows[m] = x + m * x_stride;
-        sums[m][0] = bias ? load(bias) : Floats{};
-        sums[m][1] = bias ? load(bias + LANES) : Floats{};
+// A panel of weights W, and what belongs to its outputs.
+template <class W> struct Panel {
+    const W* weights;
+    const float *scale, *bias;  // or null
+};
+
+template <int ROWS, class T, class W, class Y>
+void tile(const T* x, long x_stride, const Panel<W>& panel, Y* y, long width, long size, int outputs) {
+    using Step = Product<T, W>;
+    const Step product;
+    Floats sums[ROWS][2] = {};
+    const T* first[(ROWS + 2) / 3];
+    for (int g = 0; g < (ROWS + 2) / 3; g++) first[g] = x + 3 * g * x_stride;
+    for (long k = 0; k < size; k += Step::STEP) {
+        const W* step = panel.weights + k * PANEL;
+        for (unsigned line = 0; line < Step::STEP * PANEL * sizeof(W); line += 64)
+            __builtin_prefetch(reinterpret_cast<const char*>(step) + AHEAD + line);
+        product.template add<ROWS>(step, Cursor<T>{first, {k, k + x_stride, k + 2 * x_stride}}, sums);
     }
-    for (long k = 0; k < size; k += Weights<T>::STEP) {
-        const T* step = panel + k * PANEL;
-        __builtin_prefetch(step + AHEAD * PANEL * Weights<T>::STEP);
-        __builtin_prefetch(step + AHEAD * PANEL * Weights<T>::STEP + 64 / sizeof(T));
-        Weights<T>::template add<ROWS>(step, rows, int(k), sums);
-    }
-    for (int m = 0; m < ROWS; m++) {
-        write(y + m * width, sums[m][0], outputs);
-        if (outputs > LANES) write(y + m * width + LANES, sums[m][1], outputs - LANES);
+    for (int half = 0; half < 2 && half * LANES < outputs; half++) {
+        const Floats scale = panel.scale ? load(panel.scale + half * LANES) : all(1.0f);
+        const Floats bias = panel.bias ? load(panel.bias + half * LANES) : Floats{};
+        for (int m = 0; m < ROWS; m++)
+            write(y + m * width + half * LANES, multiply_add(sums[m][half], scale, bias), outputs - half * LANES);
     }
 }
 
 // Rows of any number times one panel: `outputs` of its 32.
-template <class T, class Y>
-void rows_of(const T* x, long x_stride, const T* panel, const float* bias, Y* y, long width, int rows, long size,
-             int outputs) {
+template <class T, class W, class Y>
+void rows_of(const T* x, long x_stride, const Panel<W>& panel, Y* y, long width, int rows, long size, int outputs) {
+    constexpr int TILE = Product<T, W>::TILE;
     int m = 0;
-    for (; m + TILE_ROWS <= rows; m += TILE_ROWS)
-        tile<TILE_ROWS>(x + m * x_stride, x_stride, panel, bias, y + m * width, width, size, outputs);
+    for (; m + TILE <= rows; m += TILE)
+        tile<TILE>(x + m * x_stride, x_stride, panel, y + m * width, width, size, outputs);
     x += m * x_stride;
     y += m * width;
     switch (rows - m) {
-        case 11: tile<11>(x, x_stride, panel, bias, y, width, size, outputs); break;
-        case 10: tile<10>(x, x_stride, panel, bias, y, width, size, outputs); break;
-        case 9: tile<9>(x, x_stride, panel, bias, y, width, size, outputs); break;
-        case 8: tile<8>(x, x_stride, panel, bias, y, width, size, outputs); break;
-        case 7: tile<7>(x, x_stride, panel, bias, y, width, size, outputs); break;
-        case 6: tile<6>(x, x_stride, panel, bias, y, width, size, outputs); break;
-        case 5: tile<5>(x, x_stride, panel, bias, y, width, size, outputs); break;
-        case 4: tile<4>(x, x_stride, panel, bias, y, width, size, outputs); break;
-        case 3: tile<3>(x, x_stride, panel, bias, y, width, size, outputs); break;
-        case 2: tile<2>(x, x_stride, panel, bias, y, width, size, outputs); break;
-        case 1: tile<1>(x, x_stride, panel, bias, y, width, size, outputs); break;
+        case 11: tile<11>(x, x_stride, panel, y, width, size, outputs); break;
+        case 10: tile<10>(x, x_stride, panel, y, width, size, outputs); break;
+        case 9: tile<9>(x, x_stride, panel, y, width, size, outputs); break;
+        case 8: tile<8>(x, x_stride, panel, y, width, size, outputs); break;
+        case 7: tile<7>(x, x_stride, panel, y, width, size, outputs); break;
+        case 6: tile<6>(x, x_stride, panel, y, width, size, outputs); break;
+        case 5: tile<5>(x, x_stride, panel, y, width, size, outputs); break;
+        case 4: tile<4>(x, x_stride, panel, y, width, size, outputs); break;
+        case 3: tile<3>(x, x_stride, panel, y, width, size, outputs); break;
+        case 2: tile<2>(x, x_stride, panel, y, width, size, outputs); break;
+        case 1: tile<1>(x, x_stride, panel, y, width, size, outputs); break;
     }
 }
 
-// The panels [first, last) of a layer, in blocks of rows.
-template <class T>
-void panels_part(const T* x, const T* packed, const float* bias, T* y, int rows, int width, int size, int first,
-                 int last) {
-    for (int row = 0; row < rows; row += ROW_BLOCK)
-        for (int p = first; p < last; p++)
-            rows_of(x + long(row) * size, size, packed + long(p) * size * PANEL, bias ? bias + p * PANEL : nullptr,
-                    y + long(row) * width + p * PANEL, width, std::min(ROW_BLOCK, rows - row), size,
-                    std::min(PANEL, width - p * PANEL));
+template <class W> Panel<W> panel_of(const Linear& linear, int number) {
+    return {static_cast<const W*>(linear.packed) + long(number) * linear.inputs * PANEL,
+            linear.scale ? linear.scale + number * PANEL : nullptr, linear.bias ? linear.bias + number * PANEL : nullptr};
 }
 
-template <class T>
-void linear(const T* x, const T* packed, const float* bias, T* y, int rows, int width, int size, int threads) {
-    const int panels = (width + PANEL - 1) / PANEL;
+// The panels [first, last) of a layer, in blocks of rows; T numbers of each row from x, and results to y.
+template <class T, class W>
+void panels_part(const Linear& linear, const T* x, T* y, int rows, int first, int last) {
+    const long size = linear.inputs, width = linear.outputs;
+    for (int row = 0; row < rows; row += ROW_BLOCK)
+        for (int p = first; p < last; p++)
+            rows_of(x + row * size, size, panel_of<W>(linear, p), y + row * width + p * PANEL, width,
+                    std::min(ROW_BLOCK, rows - row), size, int(std::min<long>(PANEL, width - p * PANEL)));
+}
+
+template <class T, class W> void run(const Linear& linear, const T* x, T* y, int rows, int threads) {
+    const long panels = panels_of(linear);
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int thread = 0; thread < threads; thread++)
-        panels_part(x, packed, bias, y, rows, width, size, int(long(panels) * thread / threads),
-                    int(long(panels) * (thread + 1) / threads));
+        panels_part<T, W>(linear, x, y, rows, int(panels * thread / threads), int(panels * (thread + 1) / threads));
+}
+
+template <class T, class W>
+void block(const Linear& linear, const T* x, long x_stride, int rows, int first_panel, int panels, float* y,
+           long y_stride) {
+    for (int p = 0; p < panels; p++)
+        rows_of(x, x_stride, panel_of<W>(linear, first_panel + p), y + long(p) * PANEL, y_stride, rows, linear.inputs,
+                PANEL);
 }
 
 }  // namespace
@@ -113,21 +166,26 @@ void linear(const T* x, const T* packed, const float* bias, T* y, int rows, int 
 template <class T>
 void linear_block(const Linear& linear, const T* x, long x_stride, int rows, int first_panel, int panels, float* y,
                   long y_stride) {
-    for (int p = first_panel; p < first_panel + panels; p++)
-        rows_of(x, x_stride, static_cast<const T*>(linear.packed) + long(p) * linear.inputs * PANEL,
-                linear.bias ? linear.bias + p * PANEL : nullptr, y + long(p - first_panel) * PANEL, y_stride, rows,
-                linear.inputs, PANEL);
+    if (linear.kind == WeightKind::int8)
+        block<T, int8_t>(linear, x, x_stride, rows, first_panel, panels, y, y_stride);
+    else
+        block<T, T>(linear, x, x_stride, rows, first_panel, panels, y, y_stride);
 }
 
 template void linear_block<bf16>(const Linear&, const bf16*, long, int, int, int, float*, long);
 template void linear_block<float>(const Linear&, const float*, long, int, int, int, float*, long);
 
-extern "C" void linear_bf16(const bf16* x, const bf16* packed, const float* bias, bf16* y, int rows, int width,
-                            int size, int threads) {
-    linear(x, packed, bias, y, rows, width, size, threads);
+// y[rows][outputs] = x[rows][inputs] W^T + bias.
+extern "C" void linear_bf16(const Linear* linear, const bf16* x, bf16* y, int rows, int threads) {
+    if (linear->kind == WeightKind::int8)
+        run<bf16, int8_t>(*linear, x, y, rows, threads);
+    else
+        run<bf16, bf16>(*linear, x, y, rows, threads);
 }
 
-extern "C" void linear_float(const float* x, const float* packed, const float* bias, float* y, int rows, int width,
-                             int size, int threads) {
-    linear(x, packed, bias, y, rows, width, size, threads);
+extern "C" void linear_float(const Linear* linear, const float* x, float* y, int rows, int threads) {
+    if (linear->kind == WeightKind::int8)
+        run<float, int8_t>(*linear, x, y, rows, threads);
+    else
+        run<float, float>(*linear, x, y, rows, threads);
 }

@@ -1,7 +1,8 @@
 // Linear layers on prepacked weights in parts: what a thread does, without a team of threads around it.
 //
-// Weights are packed in panels of 32 outputs, [N/32][K][32] for float and [N/32][K/2][32][2] for bf16, padded with
-// zeros: a panel is read once, in order, and every load feeds all rows of a register tile.
+// Weights are packed in panels of 32 outputs, [N/32][K][32] for float, [N/32][K/2][32][2] for bf16, and for int8, whose
+// numbers are a sign and a magnitude, [N/32][K/2][4][2][4][2]: outputs 0 to 3, 16 to 19, 4 to 7 and so on. They are padded
+// with zeros: a panel is read once, in order, and every load feeds all rows of a register tile.
 #pragma once
 #include "vector.h"
 
@@ -11,9 +12,9 @@ enum class WeightKind : int32_t { float32, bfloat16, int8 };
 
 struct Linear {
     const void* packed;
-    const float* scale;  // of each output, for int8
+    const float* scale;  // of each output, padded to whole panels, or null
     const float* bias;   // padded to whole panels, or null
-    int32_t outputs, inputs;  // inputs as packed: an even number for bf16
+    int32_t outputs, inputs;  // inputs as packed: an even number but for float32
     WeightKind kind;
 };
 

@@ -25,6 +25,18 @@ static inline Floats swapped(Floats x, int distance) {
     return __builtin_shuffle(x, order);
 }
 
+// a * b + c, rounded once where the machine can, wherever it stands.
+static inline Floats multiply_add(Floats a, Floats b, Floats c) {
+#if defined(__AVX512F__)
+    return (Floats)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+    for (int i = 0; i < LANES; i++) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
+    return c;
+#else
+    return a * b + c;
+#endif
+}
+
 static inline float largest(Floats x) {
     for (int distance = 8; distance; distance /= 2) x = larger(x, swapped(x, distance));
     return x[0];

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 import torch
 from semlang.kernels.cpu.library import Kernels, build_kernels
+from semlang.kernels.cpu.decoder_structures import WeightKind
 from semlang.kernels.cpu.elementwise import GatedLayer, RmsNorm
 from semlang.kernels.cpu.linear import PackedLinear
 from test_cpu_kernels import error
@@ -32,7 +33,8 @@ for dtype in (torch.float32, torch.bfloat16):
     for inputs, outputs in ((33, 1), (1, 31), (130, 33), (96, 64)):
         linear = torch.nn.Linear(inputs, outputs).to(dtype)
         for rows in (1, 11, 13, 100):
-            PackedLinear(linear.weight, linear.bias, kernels)(torch.randn(rows, inputs).to(dtype))
+            for kind in (None, WeightKind.int8):
+                PackedLinear(linear.weight, linear.bias, kernels, kind)(torch.randn(rows, inputs).to(dtype))
     RmsNorm(torch.ones(48, dtype=dtype), 1e-5, kernels)(torch.randn(3, 48).to(dtype))
     parts = [torch.nn.Linear(a, b).to(dtype) for a, b in ((40, 48), (40, 48), (48, 40))]
     GatedLayer(*parts, kernels)(torch.randn(3, 40).to(dtype))
@@ -40,7 +42,6 @@ print("clean", flush=True)
 linear = torch.nn.Linear(64, 64)
 packed = PackedLinear(linear.weight, linear.bias, kernels)
 packed.out_features = 32
-packed._entry = lambda *given: kernels.library.linear_float(*given[:5], 64, *given[6:])
 packed(torch.randn(4, 64))  # the kernel writes 64 outputs where there is room for 32
 print("an overflow went unnoticed")
 """
