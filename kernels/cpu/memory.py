@@ -6,6 +6,7 @@ many of them. Where the system knows no such pages, tensors are ordinary ones.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import mmap
 import threading
@@ -49,8 +50,6 @@ LARGE_PAGES = LargePages()
 def _block(size: int) -> mmap.mmap:
     """At least `size` bytes that the system fills with large pages as they are written to."""
     block = mmap.mmap(-1, -(-size // LARGE_PAGE) * LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    try:
+    with contextlib.suppress(OSError):  # of a system that was built without them
         block.madvise(mmap.MADV_HUGEPAGE)
-    except OSError:  # a kernel built without them
-        pass
     return block
