@@ -79,7 +79,8 @@ class EnginePool:
             if choice.count > 1:
                 return torch_engines(engine_names(choice), model, choice.device, choice.dtype,
                                      prefix_cache=self._prefix_cache, trace=self._trace)
-            return [torch_engine(model, choice.device, choice.dtype, prefix_cache=self._prefix_cache, trace=self._trace)]
+            return [torch_engine(model, choice.device, choice.dtype, prefix_cache=self._prefix_cache,
+                                 trace=self._trace)]
         except (ImportError, ModelLoadError, TokenizerError) as error:
             raise model_error(alias, error) from None
         finally:

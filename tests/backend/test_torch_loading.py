@@ -9,8 +9,8 @@ import pytest
 import torch
 from huggingface_hub.errors import RepositoryNotFoundError
 from safetensors.torch import load_file, save_file
-from semlang.backend.torch_engine.errors import ModelLoadError
 from semlang.backend.embedded import embedded_model_directory
+from semlang.backend.torch_engine.errors import ModelLoadError
 from semlang.backend.torch_engine.loading import default_dtype, load_model
 from semlang.backend.torch_engine.model_directory import model_directory
 from semlang.backend.torch_engine.runner import TorchRunner
