@@ -4,8 +4,8 @@ Three programs run compiled at -O2: batch.sem over samples, confidence.sem with 
 calls that they made are made again by a client on the same engine, one request after the other: without the engine's
 prefix cache, so that each request fills its whole prompt, as pipelines that call an API do (the baseline of the goals:
 3 times fewer filled tokens, half the makespan), and with it. Sides run in turns in one process, with fresh engines;
-medians of the makespan with their spread (batch.sem runs once). The compiled side's makespan includes collection and all other host work,
-the client's sides none. Outputs are compared token by token.
+medians of the makespan with their spread (batch.sem runs once). The compiled side's makespan includes collection and
+all other host work, the client's sides none. Outputs are compared token by token.
 
     python benchmarks/rca/run.py [--only batch,confidence,investigate] [--incidents 24] [--repeats 3] [-o results.md]
 """
@@ -144,7 +144,7 @@ def compare(bench: Bench, name: str, arguments: dict[str, Any], repeats: int) ->
                         f"{statistics.median(ratios):.1f} ({min(ratios):.1f} … {max(ratios):.1f})"))
         equal = min(r.equal for r in replays)
         if equal < len(first.log.requests):
-            rows.append(f"| {name} | {equal} of {len(first.log.requests)} outputs are equal token by token | | | | | | |")
+            rows.append(f"| {name} | {equal} of {len(first.log.requests)} outputs are equal | | | | | | |")
     return rows
 
 
@@ -179,9 +179,10 @@ def main() -> None:
         "batch": {"incidents": lines_of_samples(options.incidents), "n": options.samples},
     }
     parameters = sum(p.numel() for p in bench.loaded.parameters())
-    title = (f"{datetime.now(UTC):%d %B %Y}; {platform.machine()}, {options.threads} threads, torch {torch.__version__}; "
-             f"{options.model or 'embedded model'}, {parameters / 1e6:.1f} M parameters; {options.incidents} incidents, "
-             f"n = {options.samples}, {options.repeats} repeats (batch: 1); load {os.getloadavg()[0]:.1f}")
+    title = (f"{datetime.now(UTC):%d %B %Y}; {platform.machine()}, {options.threads} threads, "
+             f"torch {torch.__version__}; {options.model or 'embedded model'}, {parameters / 1e6:.1f} M parameters; "
+             f"{options.incidents} incidents, n = {options.samples}, {options.repeats} repeats (batch: 1); "
+             f"load {os.getloadavg()[0]:.1f}")
     print(title, *HEAD, sep="\n", flush=True)
     rows = []
     for name in options.only.split(","):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,10 @@ SECTIONS = ("cause", "contributing_factors", "symptoms", "causal_chain", "altern
 """What the questions of explain.sem are about, in their order."""
 KEPT_MASKED = PLAIN_FIELDS | {"category"}
 """Fields that stay as they are: others find things by them."""
+
+
+WORD = re.compile(r"[^\W\d_]{2}")
+"""A claim that has none says nothing."""
 
 
 class ReportError(ValueError):
@@ -97,7 +102,7 @@ class Claims:
         kept = []
         for claim, agreed in zip(written, shown, strict=True):
             text = " ".join(clean(claim["claim"]).split())
-            if not text:
+            if not WORD.search(text):
                 continue
             named = [f"E{number}" for number in dict.fromkeys(claim["evidence"])]
             numbers = [number for number in named if number in self.known]
