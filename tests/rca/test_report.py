@@ -132,7 +132,7 @@ def example() -> dict[str, Any]:
         case(evidence=[piece(1, text="<!channel> **bold** ```\n[link](http://x) & `code`"),
                        piece(2, "denied", "may not")]),
         said([[([1], "the pool is full | <b>")], [([1], "a *star*")], [([1], "# no heading")], [([1], "first")],
-              [([1], "a_b_c _x_")]], problems=["the verdict: late"])) | {"spent": {
+              [([1], "aa_b_c _xx_")]], problems=["the verdict: late"])) | {"spent": {
                   "calls": 30, "prompt_tokens": 2000, "filled_tokens": 200, "generated_tokens": 90, "seconds": 1.5}}
 
 
