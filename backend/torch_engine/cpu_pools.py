@@ -24,7 +24,7 @@ class CpuPools:
             for layer in layers
         ]
         self._groups = [layer.heads // layer.kv_heads for layer in layers]
-        self._plans = PlanCache()
+        self.plans = PlanCache()
 
     def __iter__(self) -> Iterator[PagedPool]:
         return iter(self._pools)
@@ -37,8 +37,8 @@ class CpuPools:
 
     def begin(self, batch: StepBatch, slots: Tensor) -> Step:
         """See `kv_pools.KVPools`."""
-        self._plans.begin(batch)
-        return _CpuStep(self._attention, self._pools, self._groups, self._plans, slots)
+        self.plans.begin(batch)
+        return _CpuStep(self._attention, self._pools, self._groups, self.plans, slots)
 
 
 class _CpuStep:

@@ -75,7 +75,7 @@ def torch_engine(
     runner = TorchRunner(loaded, context_length=context_length)
     if self_check is None:
         self_check = loaded.config.model_type not in VERIFIED
-    if self_check:
+    if self_check and not runner.is_native:
         check_model(loaded, runner)
     place = runner.device.type
     return StepEngine(

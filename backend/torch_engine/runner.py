@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,21 +16,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from ...kernels.cpu.decoder import CpuDecoder, DecoderModel
 from ...kernels.cpu.library import Kernels, Unavailable, load_kernels
-from ..model_runner import Segment, StepBatch
+from ..model_runner import StepBatch
 from .attention_hook import UnsupportedAttention
 from .cpu_pools import CpuPools
 from .errors import ModelLoadError, first_line
 from .fast_leaves import use_kernels
 from .kv_pools import KVPools, LayerShape, TorchPools
 from .memory import available_bytes, gibibytes
+from .native_decoder import known_decoder, native_decoder
+from .native_observation import NotNative
 
 
 class TorchRunner:
     """A `ModelRunner` over a model that was loaded with our attention (`loading.load_model`).
 
-    On a CPU the compiled kernels take over attention and linear layers where they can, on a GPU those in Triton
-    attention, unless `compiled` is False.
+    On a CPU the compiled kernels take over the whole decoder, else attention and linear layers, where they can, on a
+    GPU those in Triton attention, unless `compiled` is False.
     `kv_tokens_read`: keys that a layer read in the last step, a shared run counted once (the layer
     that read most, where windows differ).
     """
@@ -41,12 +43,18 @@ class TorchRunner:
         self._pools: KVPools | None = None
         self._selects_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
         config: Any = model.config.get_text_config()
-        embeddings: Any = model.get_input_embeddings()
-        self._embedded_ids = len(embeddings.weight)
         self.device = model.device
         self.dtype = model.dtype
         self.context_length = _context_length(config, model, context_length)
-        self.layers, self.vocabulary_size = self._probe(config.num_hidden_layers)
+        self._native: CpuDecoder | None = None
+        self._decoder = known_decoder(model)
+        if self._decoder is None:
+            embeddings: Any = model.get_input_embeddings()
+            self._embedded_ids = len(embeddings.weight)
+            self.layers, self.vocabulary_size = self._probe(config.num_hidden_layers)
+        else:
+            self._embedded_ids = self._decoder.embedded_ids
+            self.layers, self.vocabulary_size = _layer_shapes(self._decoder), self._decoder.head.outputs
         self.kv_bytes_per_token = sum(layer.bytes_per_token for layer in self.layers)
         self.kv_tokens_read = 0
         self._compiled: Kernels | None = None
@@ -57,12 +65,16 @@ class TorchRunner:
     def _choose_kernels(self, compiled: Kernels | Unavailable | None) -> str:
         """Put compiled kernels in place where they compute this model; the names of what is in use."""
         attention, linear, note = TorchPools.kernel, "torch linear", ""
+        dtype = str(self.dtype).removeprefix("torch.")
         if isinstance(compiled, Unavailable):
             note = f"; not compiled: {compiled.reason}"
         elif compiled is not None:
             if CpuPools.take(self.layers):
                 self._compiled = compiled
                 attention = f"tree attention ({compiled.instructions})"
+            note = self._make_native(compiled)
+            if self._decoder is not None:
+                return f"whole decoder ({compiled.instructions}), {dtype} on {self.device.type}"
             replaced = use_kernels(self._model, compiled)
             if any(replaced.values()):
                 names = [name for name in ("linear", "norm", "gated") if replaced[name]]
@@ -72,8 +84,22 @@ class TorchRunner:
             self._triton = refusal is None
             attention = "tree attention (Triton)" if self._triton else attention
             note = f"; no Triton kernels: {refusal}" if refusal is not None else ""
-        dtype = str(self.dtype).removeprefix("torch.")
         return f"{attention}, {linear}, {dtype} on {self.device.type}{note}"
+
+    def _make_native(self, kernels: Kernels) -> str:
+        """Have the compiled decoder take over the whole model; a note where it cannot."""
+        if self._decoder is None:
+            most: int | None = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+            try:
+                self._decoder = native_decoder(self._model, kernels, max(most or 0, self.context_length))
+            except (NotNative, ModelLoadError) as reason:
+                return f"; no whole decoder: {reason}"
+        return ""
+
+    @property
+    def is_native(self) -> bool:
+        """Whether the compiled decoder, which was compared with the model when it was made, computes the steps."""
+        return self._decoder is not None
 
     def _triton_refusal(self) -> str | None:
         """Why the Triton kernels cannot be used; None where they can."""
@@ -98,7 +124,10 @@ class TorchRunner:
             raise ModelLoadError(complaint)
         try:
             if self._compiled is not None:
-                self._pools = CpuPools(self._compiled, self.layers, slots)
+                pools = CpuPools(self._compiled, self.layers, slots)
+                self._pools = pools
+                if self._decoder is not None:
+                    self._native = CpuDecoder(self._compiled, self._decoder, list(pools))
             elif self._triton:
                 from .triton_pools import TritonPools
 
@@ -114,36 +143,41 @@ class TorchRunner:
         Raises ValueError for a segment without tokens that wants logits, for tokens beyond the context
         length, and for ids that the model does not have.
         """
-        segments = batch.segments
-        for segment in segments:
-            self._check(segment)
-        ends = np.cumsum([len(segment.token_ids) for segment in segments], dtype=np.int64)
-        if not segments or not ends[-1]:
+        self._check(batch)
+        if not len(batch.token_ids):
             return np.empty((0, self.vocabulary_size), np.float32)
-        positions = [segment.first_position + np.arange(len(segment.token_ids)) for segment in segments]
-        wanted = np.array(
-            [end - 1 for segment, end in zip(segments, ends, strict=True) if segment.wants_logits], np.int64
-        )
+        assert self._pools is not None, "allocate comes before the first step"
+        if self._native is not None:
+            return self._run_native(self._native, batch)
         with torch.inference_mode():
-            assert self._pools is not None, "allocate comes before the first step"
-            step = self._pools.begin(batch, self._indices([s.slots for s in segments]))
-            logits = self._forward(
-                self._indices([segment.token_ids for segment in segments]), self._indices(positions), wanted, step
-            )
+            step = self._pools.begin(batch, self._indices(batch.slots))
+            logits = self._forward(self._indices(batch.token_ids), self._indices(batch.positions), batch.wanted, step)
             step.finish()
             self.kv_tokens_read = step.kv_tokens_read
             return logits.float().cpu().numpy()
 
-    def _check(self, segment: Segment) -> None:
+    def _run_native(self, decoder: CpuDecoder, batch: StepBatch) -> NDArray[np.float32]:
+        """The step by the compiled decoder."""
+        assert isinstance(self._pools, CpuPools)
+        cache = self._pools.plans
+        cache.begin(batch)
+        plans = [cache.plan(group, window) for group, window in decoder.model.plan_keys]
+        logits = decoder.run(batch.token_ids, batch.positions, batch.slots, batch.wanted, plans)
+        self.kv_tokens_read = cache.kv_tokens_read
+        return logits
+
+    def _check(self, batch: StepBatch) -> None:
         """Refuse what the model cannot compute; on CUDA it would take the whole process down."""
-        if not len(segment.token_ids):
-            if segment.wants_logits:
-                raise ValueError("a segment without tokens has no logits")
+        if (batch.starts[1:] == batch.starts[:-1]).any() and any(
+                segment.wants_logits and not len(segment.token_ids) for segment in batch.segments):
+            raise ValueError("a segment without tokens has no logits")
+        if not len(batch.token_ids):
             return
-        if segment.first_position + len(segment.token_ids) > self.context_length:
+        if batch.positions.max() >= self.context_length:
             raise ValueError(f"a token beyond the context length of {self.context_length}")
-        if segment.token_ids.min() < 0 or segment.token_ids.max() >= self._embedded_ids:
-            raise ValueError(f"the model has no token {int(segment.token_ids.max())}, only {self._embedded_ids} tokens")
+        largest = int(batch.token_ids.max())
+        if batch.token_ids.min() < 0 or largest >= self._embedded_ids:
+            raise ValueError(f"the model has no token {largest}, only {self._embedded_ids} tokens")
 
     def _forward(self, token_ids: Tensor, positions: Tensor, wanted: NDArray[np.int64], step: object) -> Tensor:
         """Logits [len(wanted), vocabulary] of the packed rows `wanted`."""
@@ -154,8 +188,8 @@ class TorchRunner:
         logits: Tensor = self._model(input_ids=token_ids[None], position_ids=positions[None], **options).logits[0]
         return logits if self._selects_logits else logits.index_select(0, rows)
 
-    def _indices(self, parts: Sequence[NDArray[np.int64]]) -> Tensor:
-        return torch.from_numpy(np.concatenate(parts, dtype=np.int64)).to(self.device)
+    def _indices(self, numbers: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(numbers).to(self.device)
 
     def _probe(self, layer_count: int) -> tuple[list[LayerShape], int]:
         """Shapes of the layers and the number of logits, from a forward pass of one token."""
@@ -177,6 +211,11 @@ class TorchRunner:
                 "use an attention that can be replaced; use another model"
             )
         return step.layers, logits.shape[-1]
+
+
+def _layer_shapes(decoder: DecoderModel) -> list[LayerShape]:
+    return [LayerShape(layer.head_count, layer.kv_heads, layer.key_size, layer.value_size, decoder.dtype)
+            for layer in decoder.layers]
 
 
 class _Probe:

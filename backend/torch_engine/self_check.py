@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from ..model_runner import KVRun, Segment, StepBatch
-from .attention_hook import IMPLEMENTATION
-from .errors import ModelLoadError, first_line
+from .errors import ModelLoadError
+from .plain_logits import plain_logits
 from .runner import TorchRunner
 
 VERIFIED = frozenset({
@@ -34,7 +33,7 @@ def check_model(model: PreTrainedModel, runner: TorchRunner) -> None:
     """Raise ModelLoadError unless `runner` gives the logits of `model` by itself. Replaces the runner's pool."""
     ids = np.random.default_rng(0).integers(0, runner.vocabulary_size, PREFIX + 2 * BRANCH)
     prefix, first, second = ids[:PREFIX], ids[PREFIX : PREFIX + BRANCH], ids[PREFIX + BRANCH :]
-    expected = np.stack([_plain_logits(model, np.concatenate([prefix, branch])) for branch in (first, second)])
+    expected = np.stack([plain_logits(model, np.concatenate([prefix, branch])) for branch in (first, second)])
     # Slots out of order, so that a model that attends by itself to its packed row cannot be right.
     slots = np.arange(len(ids))[::-1].copy()
     runner.allocate(len(ids))
@@ -51,18 +50,3 @@ def check_model(model: PreTrainedModel, runner: TorchRunner) -> None:
             f"{type(model).__name__} gives other logits on the torch engine than by itself "
             f"(relative difference {difference:.1g}), so its attention cannot be replaced; use another"
         )
-
-
-def _plain_logits(model: PreTrainedModel, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Logits after the last token, by transformers' own attention."""
-    model.set_attn_implementation("eager")
-    try:
-        with torch.inference_mode():
-            logits = model(input_ids=torch.from_numpy(ids[None]).to(model.device), use_cache=False).logits
-    except Exception as error:  # whatever the model's code raises
-        reason = f"{type(error).__name__}: {first_line(error)}"
-        raise ModelLoadError(f"{type(model).__name__} fails by itself ({reason}); check its config.json") from error
-    finally:
-        model.set_attn_implementation(IMPLEMENTATION)
-    last: NDArray[np.float32] = logits[0, -1].float().cpu().numpy()
-    return last

@@ -75,25 +75,27 @@ class Linear:
 class Turns:
     """The angles of positions, float32 [positions, rotated]: cosines, then sines; made when first needed.
 
-    `make(n)` gives the first n rows or more.
+    `make(n)` gives the first n rows; `most`: of all there are.
     """
 
-    def __init__(self, rotated: int, make: Callable[[int], Tensor]) -> None:
+    def __init__(self, rotated: int, make: Callable[[int], Tensor], most: int) -> None:
         self.rotated = rotated
         self._make = make
+        self._most = most
         self.table = torch.empty(0, rotated)
 
     def reserve(self, positions: int) -> None:
         """Have rows for so many positions."""
         if len(self.table) < positions:
-            self.table = self._make(max(256, 1 << (positions - 1).bit_length())).float().contiguous()
+            wanted = min(self._most, max(256, 1 << (positions - 1).bit_length()))
+            self.table = self._make(max(positions, wanted)).float().contiguous()
 
 
 @dataclass(frozen=True)
 class DecoderLayer:
     """One layer, as `Layer` of decoder.h has it; `norms` and `linears` by their names there.
 
-    Its heads are in panels of their own (`head_rows`), gate and partner alternate panel by panel (`gated_rows`).
+    Its heads are in panels of their own (`head_order`), gate and partner alternate panel by panel (`gated_order`).
     `window`: tokens that attention looks back, its own included.
     """
 
@@ -136,6 +138,11 @@ class DecoderModel:
     embedding_factor: float = 1.0
     logit_factor: float = 1.0
     logit_cap: float = 0.0
+
+    @property
+    def embedded_ids(self) -> int:
+        """Tokens that have an embedding."""
+        return self.head.outputs if self.embedding is None else len(self.embedding)
 
     @property
     def plan_keys(self) -> list[tuple[int, int | None]]:
@@ -233,22 +240,27 @@ def _plan_fields(plan: ItemPlan) -> AttentionStep:
         merge_partials=plan.merge_partials.ctypes.data, item_count=len(plan.items))
 
 
-def supports(head_count: int, kv_heads: int, key_size: int, value_size: int, hidden: int) -> bool:
+def supports(key_size: int, value_size: int, hidden: int) -> bool:
     """Whether the kernels compute such a layer, where attention's own conditions hold (`attention.supports`)."""
     return key_size % LANES == 0 and value_size % LANES == 0 and hidden % LANES == 0
 
 
-def head_rows(rows: Tensor, size: int) -> Tensor:
-    """`rows` [heads · size, …] with each head padded to whole panels by zeros."""
-    heads = rows.reshape(-1, size, *rows.shape[1:])
-    filler = heads.new_zeros(len(heads), -size % PANEL, *rows.shape[1:])
-    return torch.cat([heads, filler], 1).flatten(0, 1)
+def head_order(rows: Tensor, size: int) -> Tensor:
+    """Numbers of rows, int64 [heads · size], with -1 after each head where its last panel is not full."""
+    return pad(rows.reshape(-1, size), (0, -size % PANEL), value=-1).flatten()
 
 
-def gated_rows(gate: Tensor, partner: Tensor) -> Tensor:
-    """Rows [size, …] of both, padded to whole panels, panel after panel: one of `gate`, one of `partner`."""
-    both = torch.stack([head_rows(part, len(part)).unflatten(0, (-1, PANEL)) for part in (gate, partner)], 1)
-    return both.flatten(0, 2)
+def gated_order(gate: Tensor, partner: Tensor) -> Tensor:
+    """Numbers of rows, int64 [size] each: panel after panel one of `gate`, one of `partner`; -1 fills the last ones."""
+    panels = [head_order(part, len(part)).reshape(-1, PANEL) for part in (gate, partner)]
+    return torch.stack(panels, 1).flatten()
+
+
+def unpacked(linear: Linear) -> Tensor:
+    """The weights [outputs, inputs] again."""
+    pair = linear.packed.shape[-1] if linear.packed.dim() == 4 else 1
+    panels = linear.packed.reshape(-1, linear.inputs // pair, PANEL, pair)
+    return panels.permute(0, 2, 1, 3).reshape(-1, linear.inputs)[: linear.outputs]
 
 
 def _pointer(tensor: Tensor | None) -> int | None:
