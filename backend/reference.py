@@ -150,6 +150,7 @@ def reference_engine(
     prefix_cache: bool = True,
     speculative_fills: bool = False,
     trace: bool = False,
+    jump_forward: bool = True,
 ) -> StepEngine:
     """The reference engine over the tokenizer of `model_dir` (the embedded one by default).
 
@@ -171,6 +172,7 @@ def reference_engine(
         prefix_cache=prefix_cache,
         speculative_fills=speculative_fills,
         trace=trace,
+        jump_forward=jump_forward,
     )
 
 

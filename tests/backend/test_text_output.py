@@ -160,3 +160,18 @@ def test_log_probabilities_stand_beside_every_sampled_token() -> None:
 def test_end_of_text_can_be_ignored() -> None:
     generation, _ = decode([EOS, *ids("a"), EOS], SamplingOptions(3, ignore_eos=True))
     assert generation.text == "a" and generation.kept_ids == (EOS, *ids("a"), EOS)
+
+
+def test_a_long_text_is_kept_only_once() -> None:
+    """What is released is looked at no more, whatever may still begin a stop match, so pieces cost what they are long."""
+    output = TextOutput(("\n\nEND",), None, strip_leading_space=False)
+    pieces = []
+    for number in range(3000):
+        output.push(f"é{number}\n")
+        pieces.append(output.take())
+        assert sum(map(len, output._kept)) <= 1 and len(output._tail) <= 4
+    output.push("\nEN")
+    assert output.take() == "", "this may be the stop string"
+    output.push("DLESS")
+    assert output.reason == "stop"
+    assert "".join(pieces) + output.take() == output.text == "\n".join(f"é{number}" for number in range(3000))
