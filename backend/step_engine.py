@@ -201,6 +201,7 @@ class StepEngine:
     def stats(self) -> EngineStats:
         """A consistent copy of the counters."""
         with self._lock:
+            self._stats.kernels = self._runner.kernels  # which may be others after the first steps
             return copy.deepcopy(self._stats)
 
     def watch_kv(self) -> PeakWatch:

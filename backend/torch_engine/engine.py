@@ -46,6 +46,8 @@ def torch_engine(
     trace: bool = False,
     loaded: PreTrainedModel | None = None,
     kv_share: float = 1.0,
+    overlap: bool = True,
+    recorded: bool = True,
 ) -> StepEngine:
     """An engine for `model`, a directory or hub id (the embedded model by default), on `device` cpu or cuda.
 
@@ -53,8 +55,8 @@ def torch_engine(
     model's config.json names another under `semlang_dtype`. `context_length`: tokens of one context, at most what the
     model has. `threads`: CPU threads of torch, for the whole process. `self_check`: compare with plain transformers
     first; by default for architectures that no test covers. `loaded`: what `load_model` gave for the same model,
-    device and dtype; engines may share it. `kv_share`: part of the memory for KV that is this engine's. The rest as
-    in `StepEngine`.
+    device and dtype; engines may share it. `kv_share`: part of the memory for KV that is this engine's. `recorded`:
+    whether decoding steps on a GPU are replayed from CUDA graphs. The rest as in `StepEngine`.
     Raises ModelLoadError, or TokenizerError, with a message for users.
     """
     # A thread that spins at a barrier takes the core from the one that it waits for wherever cores are shared: a run of
@@ -72,7 +74,8 @@ def torch_engine(
         torch.set_num_threads(threads)
     if loaded is None:
         loaded = load_model(directory, device=device, dtype=dtype)
-    runner = TorchRunner(loaded, context_length=context_length)
+    runner = TorchRunner(loaded, context_length=context_length) if loaded.device.type == "cpu" else _device_runner(
+        loaded, context_length, max_batch, recorded)
     if self_check is None:
         self_check = loaded.config.model_type not in VERIFIED
     if self_check and not runner.is_native:
@@ -90,7 +93,17 @@ def torch_engine(
         speculative_fills=speculative_fills,
         early_tokens=EARLY_TOKENS[place],
         trace=trace,
+        overlap=overlap,
     )
+
+
+def _device_runner(loaded: PreTrainedModel, context_length: int | None, max_batch: int, recorded: bool) -> TorchRunner:
+    """A runner for a device that works beside the host."""
+    from .device_runner import DeviceTorchRunner
+    from .step_graph import CudaGraphs
+
+    return DeviceTorchRunner(loaded, context_length=context_length, graphs=CudaGraphs() if recorded else None,
+                             rows=max_batch)
 
 
 def torch_engines(names: Sequence[str], model: str | None = None, device: str = "cpu", dtype: str | None = "auto", *,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from ...kernels.triton.tiles import Tiles, supports, tiles_for
 from ..model_runner import StepBatch
 from .errors import first_line
 from .kv_pools import LayerShape, Step
+
+PlanKey = tuple[Tiles, LayerGroup]
 
 OLDEST = 80
 """The compute capability from which the kernels are tested."""
@@ -42,32 +45,73 @@ class TritonPools:
         self._pools = [Pool.allocate(slots, layer.kv_heads, layer.key_size, layer.value_size, layer.dtype, device)
                        for layer in layers]
         self._device = device
-        self._plans: dict[tuple[Tiles, LayerGroup], DevicePlan] = {}
+        self._plans: dict[PlanKey, DevicePlan] = {}
+        self._recorded: dict[PlanKey, DevicePlan] = {}
+        """Plans of recorded steps, whose buffers keep their places while they can."""
+        self.recorded_rows = 1
+        """Most rows of a recorded step."""
+        self._rows = 0
+        self._layers = layers
+        self._slots = slots
 
     def __iter__(self) -> Iterator[Pool]:
         return iter(self._pools)
 
     def begin(self, batch: StepBatch, slots: Tensor) -> Step:
         """See `kv_pools.KVPools`."""
-        return _TritonStep(self, batch, slots)
+        return _TritonStep(self, slots, partial(self._load, batch))
 
-    def plan(self, layer: int, batch: StepBatch, window: int | None) -> tuple[DevicePlan, int]:
-        """The step's plan for a layer on the device, and the keys that it reads."""
-        tiles = self._tiles[layer]
-        group = LayerGroup(*self._groups[layer], window)
-        plan = self._planners[tiles].plan(batch.runs, batch.segments, group)
+    def _load(self, batch: StepBatch, layer: int, window: int | None) -> tuple[DevicePlan, int]:
+        key = self.plan_key(layer, window)
         # The buffers stay from step to step; on one stream, a step's copy waits for the kernels of the last.
-        place = self._plans.setdefault((tiles, group), DevicePlan(self._device))
+        return self._fill(self._plans.setdefault(key, DevicePlan(self._device)), key, batch)
+
+    def _fill(self, place: DevicePlan, key: PlanKey, batch: StepBatch, rows: int = 0) -> tuple[DevicePlan, int]:
+        tiles, group = key
+        plan = self._planners[tiles].plan(batch.runs, batch.segments, group, rows)
         place.load(plan)
         return place, plan.kv_tokens_read
+
+    # ---- recorded steps ----
+
+    @property
+    def recorded_moves(self) -> int:
+        """Changes when a buffer that recorded steps use has got another place."""
+        return sum(1 + place.moves for place in self._recorded.values())
+
+    def load_recorded(self, batch: StepBatch, rows: int) -> int:
+        """Plan a step of one token for each row, padded to `rows`, for those that replay; the keys that it reads."""
+        self._rows = rows
+        most = 0
+        for key, place in self._recorded.items():
+            most = max(most, self._fill(place, key, batch, rows)[1])
+            for layer in range(len(self._layers)):
+                if self._tiles[layer] == key[0] and self._groups[layer] == (key[1].kv_heads, key[1].group):
+                    place.reserve(self._layers[layer].heads, self._layers[layer].value_size)
+        return most
+
+    def recorded_step(self, slots: Tensor) -> Step:
+        """A step that is recorded, over the plans of `load_recorded`; its rows go to `slots` int64 [rows]."""
+        return _TritonStep(self, slots, self._place)
+
+    def _place(self, layer: int, window: int | None) -> tuple[DevicePlan, int]:
+        key = self.plan_key(layer, window)
+        place = self._recorded.get(key)
+        if place is None:
+            # Room for each slot once, and for a few partial results of each row.
+            place = DevicePlan(self._device, integers=2 * self._slots + 64 * self.recorded_rows + (1 << 12),
+                               partials=16 * self.recorded_rows)
+            self._recorded[key] = place
+            self._fill(place, key, StepBatch((), ()), self._rows)
+        return place, 0
 
     def layer(self, number: int) -> tuple[TritonAttention, Pool]:
         """The kernels and the pool of a layer."""
         return self._kernels[self._tiles[number]], self._pools[number]
 
-    def plan_key(self, layer: int, window: int | None) -> tuple[Tiles, tuple[int, int], int | None]:
+    def plan_key(self, layer: int, window: int | None) -> PlanKey:
         """Layers of one key share a plan."""
-        return self._tiles[layer], self._groups[layer], window
+        return self._tiles[layer], LayerGroup(*self._groups[layer], window)
 
 
 def refusal(layers: Sequence[LayerShape], device: torch.device) -> str | None:
@@ -87,13 +131,15 @@ def refusal(layers: Sequence[LayerShape], device: torch.device) -> str | None:
 
 
 class _TritonStep:
-    """One step: what each layer writes and reads."""
+    """One step: what each layer writes and reads. `plan_of` gives the plan of a layer and a window, and the keys that
+    it reads."""
 
-    def __init__(self, pools: TritonPools, batch: StepBatch, slots: Tensor) -> None:
+    def __init__(self, pools: TritonPools, slots: Tensor,
+                 plan_of: Callable[[int, int | None], tuple[DevicePlan, int]]) -> None:
         self._pools = pools
-        self._batch = batch
         self._slots = slots
-        self._plans: dict[tuple[Tiles, tuple[int, int], int | None], tuple[DevicePlan, int]] = {}
+        self._plan_of = plan_of
+        self._plans: dict[PlanKey, tuple[DevicePlan, int]] = {}
         self._layer = 0
 
     @property
@@ -106,7 +152,7 @@ class _TritonStep:
         self._layer += 1
         plan_key = self._pools.plan_key(number, window)
         if plan_key not in self._plans:
-            self._plans[plan_key] = self._pools.plan(number, self._batch, window)
+            self._plans[plan_key] = self._plan_of(number, window)
         kernels, pool = self._pools.layer(number)
         query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
         kernels.store(key, value, self._slots, pool)
