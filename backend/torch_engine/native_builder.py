@@ -38,8 +38,7 @@ class Builder:
             "before_attention", "after_attention", "before_feed_forward", "after_feed_forward")
             if (module := getattr(parts, name)) is not None}
         for name in ("query_norm", "key_norm"):
-            module: nn.Module | None = getattr(heads, name)
-            if module is not None:
+            if (module := getattr(heads, name)) is not None:
                 norms[name] = _head_norm(norm_of(module), size, order, heads.whole_norms)
         rows = _row_numbers(heads, order, size, value_size)
         scale = size**-0.5 if attention.scale is None else float(attention.scale)

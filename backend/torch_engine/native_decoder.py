@@ -99,7 +99,7 @@ def _check_shape(layer: LayerParts, dtype: torch.dtype, hidden: int) -> None:
 def _embedding(embedding: nn.Module, seen: Observation) -> tuple[float, Tensor | None]:
     """What multiplies an embedding, and what is added to it, float32 [positions, hidden]."""
     start = flat(seen.layers[0].given)
-    weight: Tensor = embedding.weight.detach()  # type: ignore[assignment,operator,union-attr]
+    weight: Tensor = embedding.weight.detach()  # type: ignore[operator]
     rows = weight[seen.token_ids]
     factor = factor_of(rows, start) if rows.shape == start.shape else None
     if factor is not None:
@@ -119,7 +119,8 @@ def _embedding(embedding: nn.Module, seen: Observation) -> tuple[float, Tensor |
 
 def _head(model: PreTrainedModel, seen: Observation, config: Any) -> tuple[nn.Module | None, nn.Module, float, float]:
     """The norm before the head, the head, the factor of its outputs and their cap."""
-    module: Any = model.get_output_embeddings()
+    untyped: Any = model
+    module: nn.Module = untyped.get_output_embeddings()
     call = next((call for call in seen.outside if call.module is module), None)
     final = seen.layers[-1].result
     if call is None or final is None or seen.logits is None or not is_linear(module):
@@ -157,7 +158,7 @@ def _compare(made: DecoderModel, kernels: Kernels, prompts: Sequence[tuple[NDArr
     root = KVRun(1, slots[:PREFIX], 0)
     branches = [Segment(branch, slots[PREFIX + BRANCH * i : PREFIX + BRANCH * (i + 1)], PREFIX, (0,), True)
                 for i, (_, branch) in enumerate(prompts)]
-    found = np.empty(0)
+    found = np.empty(0, np.float32)
     for batch in (StepBatch((), (Segment(prompts[0][0], root.slots, 0, (), False),)), StepBatch((root,), branches)):
         plans = [ItemPlan(batch.runs, batch.segments, group=group, window=window) for group, window in made.plan_keys]
         found = decoder.run(batch.token_ids, batch.positions, batch.slots, batch.wanted, plans)

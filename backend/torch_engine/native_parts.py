@@ -99,7 +99,7 @@ def _is_norm(call: Call) -> bool:
 
 def norm_of(module: nn.Module) -> Norm:
     """What a norm computes, tried on small and large numbers."""
-    weight: Tensor = module.weight.detach()  # type: ignore[assignment,operator,union-attr]
+    weight: Tensor = module.weight.detach()  # type: ignore[operator]
     generator = torch.Generator().manual_seed(0)
     scales = torch.tensor([1e-3, 0.1, 1.0, 30.0])[:, None]
     x = (torch.randn(4, len(weight), generator=generator) * scales + 0.1 * scales).to(weight.dtype)
@@ -209,9 +209,9 @@ def rotation_of(seen: Observation, before: Tensor, after: Tensor) -> Rotation | 
 def _rotated(heads: Tensor, rotation: Rotation) -> Tensor:
     """`heads` [tokens, heads, size] in the order that they came in."""
     half = rotation.rotated // 2
-    cosines, sines = rotation.turns(rotation.call).float()[:, None].split(half, -1)
+    cosines, sines = rotation.turns(rotation.call).float()[:, None].chunk(2, -1)
     order = rotation.order(heads.shape[-1])
-    low, high, rest = heads[..., order].split([half, half, heads.shape[-1] - 2 * half], -1)
+    low, high, rest = heads[..., order].tensor_split([half, 2 * half], -1)
     turned = torch.cat([low * cosines - high * sines, high * cosines + low * sines, rest], -1)
     result = torch.empty_like(turned)
     result[..., order] = turned

@@ -43,7 +43,7 @@ class Mover:
             weight = linear.packed.new_empty(sum(heights), width)
             kept = rows >= 0
             weight[rows[kept]] = unpacked(linear)[kept][:, :width]
-            for module, part in zip(modules, weight.split(heights), strict=True):
+            for module, part in zip(modules, torch.split(weight, heights), strict=True):
                 _set_weight(module, part)
         self._moved.clear()
 

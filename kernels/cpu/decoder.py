@@ -162,6 +162,7 @@ class CpuDecoder:
         self._entry.restype = None
         self._threads = 0
         self._workspace = ctypes.c_void_p()
+        self._end: Callable[[], object] = _nothing
         self._layers = self._layer_fields()
         self._fields = self._decoder_fields()
         self._turns = list({id(layer.turns): layer.turns for layer in model.layers if layer.turns is not None}.values())
@@ -191,8 +192,7 @@ class CpuDecoder:
         new, free = self._library.workspace_new, self._library.workspace_free
         new.argtypes, new.restype = [ctypes.c_int], ctypes.c_void_p
         free.argtypes, free.restype = [ctypes.c_void_p], None
-        if self._threads:
-            self._end()
+        self._end()
         self._workspace = ctypes.c_void_p(new(threads))
         self._end = weakref.finalize(self, free, self._workspace)
         self._threads = threads
@@ -261,6 +261,10 @@ def unpacked(linear: Linear) -> Tensor:
     pair = linear.packed.shape[-1] if linear.packed.dim() == 4 else 1
     panels = linear.packed.reshape(-1, linear.inputs // pair, PANEL, pair)
     return panels.permute(0, 2, 1, 3).reshape(-1, linear.inputs)[: linear.outputs]
+
+
+def _nothing() -> None:
+    """There is no team yet."""
 
 
 def _pointer(tensor: Tensor | None) -> int | None:
