@@ -4,7 +4,7 @@
   the diagnostics that checking it gives or, if it begins with `$`, commands as below.
 * A block with `file=NAME` is written to that name first, so that blocks of a page can use one another.
 * In a ```console block, each `$ ` line is a command and what follows is what it prints, stdout first. `…` stands for
-  anything within a line, a line `…` for any lines; numbers in the line of statistics may differ.
+  anything within a line, a line `…` for any lines; numbers in the line of statistics may differ. `> file` is known.
 """
 
 import os
@@ -103,6 +103,12 @@ def commands_of(text: str) -> list[tuple[str, str]]:
 def run(command: str, capsys: pytest.CaptureFixture[str]) -> str:
     """What a command prints on stdout and stderr."""
     words = shlex.split(command, comments=True)
+    if words[-2:-1] == [">"]:
+        assert Path(words[0]).name == "semc", command
+        main(words[1:-2])
+        captured = capsys.readouterr()
+        Path(words[-1]).write_text(captured.out, encoding="utf-8")
+        return captured.err
     if words == ["make", "test"]:  # this very run; only see that the target exists
         make_lines("test")
         return ""
