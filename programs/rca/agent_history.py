@@ -8,11 +8,11 @@ from typing import Any
 from .clean import MOST_KEPT_WORDS, clean_masked, cut_words
 from .labelled import day_of
 from .outcomes import Outcome
+from .past import sample_store
 from .store import Store, StoreError
 
 MOST_HITS = 5
 TITLE_WORDS = 14
-NO_HISTORY = "there is no history: give one with --arg store=history.db"
 
 
 def search_past(store: str, query: str, id: str, time: str) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def search_past(store: str, query: str, id: str, time: str) -> dict[str, Any]:
             found = history.nearest(clean_masked(query, MOST_KEPT_WORDS), _moment(time), id=id, k=MOST_HITS,
                                     distinct=False)
             entries = [entry for neighbour in found if (entry := history.entry(neighbour.id)) is not None]
-    except (StoreError, ValueError) as error:
+    except (StoreError, ValueError, ImportError) as error:
         return {"evidence": evidence | {"outcome": str(Outcome.ERROR), "text": str(error)}, "ids": []}
     lines = [f"{entry.id} {entry.time[:10]} {entry.category}: {cut_words(entry.summary or entry.text, TITLE_WORDS)}"
              for entry in entries]
@@ -38,7 +38,7 @@ def read_past(store: str, id: str, time: str) -> dict[str, Any]:
     try:
         with _opened(store) as history:
             entry = history.entry(id)
-    except (StoreError, ValueError) as error:
+    except (StoreError, ValueError, ImportError) as error:
         return evidence | {"outcome": str(Outcome.ERROR), "text": str(error)}
     if entry is None or day_of(entry.time) > day_of(_moment(time)):
         return evidence | {"outcome": str(Outcome.ERROR), "text": "there is no such incident"}
@@ -48,9 +48,8 @@ def read_past(store: str, id: str, time: str) -> dict[str, Any]:
 
 
 def _opened(store: str) -> Store:
-    if not store:
-        raise StoreError(NO_HISTORY)
-    return Store(store, read_only=True)
+    """The history in a file, that of the samples for ""."""
+    return Store(store or sample_store(), read_only=True)
 
 
 def _moment(time: str) -> str:

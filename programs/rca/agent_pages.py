@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from .outcomes import Outcome
+from .quoting import LINE_CHARACTERS
 from .snapshots import KEY, directory
 
 PASSAGE_CHARACTERS, MOST_PASSAGES = 700, 3
@@ -37,7 +38,7 @@ def _split(content: str) -> list[str]:
     """Parts of whole lines, each of about `PASSAGE_CHARACTERS`; a longer line is cut into several."""
     parts, part = [], ""
     for line in content.split("\n"):
-        for piece in [line[i:i + PASSAGE_CHARACTERS] for i in range(0, len(line), PASSAGE_CHARACTERS)] or [""]:
+        for piece in [line[i:i + LINE_CHARACTERS] for i in range(0, len(line), LINE_CHARACTERS)] or [""]:
             if part and len(part) + len(piece) >= PASSAGE_CHARACTERS:
                 parts.append(part)
                 part = ""

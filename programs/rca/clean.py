@@ -71,8 +71,13 @@ def clean(text: str, most_words: int = MOST_WORDS) -> str:
 
 def clean_masked(text: str, most_words: int = MOST_WORDS) -> str:
     """As `clean`, without what `masking` takes for secrets and identifying values: their kind stands for them."""
-    masked, _ = mask_texts([strip_html(text)])
-    return clean(PLACEHOLDER.sub(lambda found: kind_of(found[0]), masked[0]), most_words)
+    return clean(without_secrets(strip_html(text)), most_words)
+
+
+def without_secrets(text: str) -> str:
+    """`text` with the kind of each secret and identifying value in its place."""
+    masked, _ = mask_texts([text])
+    return PLACEHOLDER.sub(lambda found: kind_of(found[0]), masked[0])
 
 
 def letters_only(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -27,10 +28,18 @@ def begin(alert: str, incident: dict[str, Any], others: Sequence[str], findings:
     head += [told["description"]] if told["description"] else []
     collected = [f"{step['action']}: {step['result']} ({', '.join(step['evidence'])})" for step in shown["steps"]]
     collected += [f"{e['id']} {e['source']} {e['outcome']}: {e['query']}" for e in shown["evidence"]]
-    content = [shown["alert"], *(block(e) for e in shown["evidence"])]
+    content = [in_lines(shown["alert"]), *(block(e) for e in shown["evidence"])]
     return {"incident": told, "head": quoted("\n".join(head), 1_500), "collected": quoted("\n".join(collected), 2_400),
             "content": "\n\n".join(content), "evidence": shown["evidence"], "masks": masks,
             "offered": _snapshots(shown["evidence"])}
+
+
+def in_lines(alert: str) -> str:
+    """An alert with a line for each of its values, where it is JSON."""
+    try:
+        return json.dumps(json.loads(alert), indent=1, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return alert
 
 
 def block(evidence: Mapping[str, Any]) -> str:

@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import TypedDict
 
-from .clean import MOST_KEPT_WORDS, clean, clean_masked, cut_words
+from .clean import MOST_KEPT_WORDS, clean, clean_masked, cut_words, without_secrets
+from .quoting import visible
 from .store import Entry, Store
 
 LETTERS = "BCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -26,8 +27,8 @@ class Candidate(TypedDict):
 
 
 def prepare(text: str) -> str:
-    """The text without markup, secrets, identifiers and numbers, at most 300 words."""
-    return clean_masked(text)
+    """The text without markup, secrets, identifiers and numbers, at most 300 words in one line."""
+    return visible(clean_masked(text))
 
 
 def find_candidates(store: str, id: str, time: str, kind: str, text: str, k: int) -> list[Candidate]:
@@ -43,20 +44,25 @@ def find_candidates(store: str, id: str, time: str, kind: str, text: str, k: int
         for letter, neighbour in zip(LETTERS, found, strict=False):
             entry = history.entry(neighbour.id)
             assert entry is not None
-            candidates.append({"letter": letter, "id": entry.id, "category": entry.category,
+            candidates.append({"letter": letter, "id": entry.id, "category": one_line(entry.category),
                                "summary": shown(entry.summary or entry.text), "similarity": neighbour.similarity})
     return candidates
 
 
 def shown(text: str) -> str:
     """A summary as it stands among options: one line of at most 140 words."""
-    return cut_words(text, SUMMARY_WORDS)
+    return visible(cut_words(without_secrets(text), SUMMARY_WORDS))
+
+
+def one_line(category: str) -> str:
+    """A name of a category as it stands in a prompt."""
+    return visible(" ".join(without_secrets(category).split()))
 
 
 def known_categories(store: str, time: str) -> list[str]:
     """All categories up to `time`, the most frequent first."""
     with Store(store, read_only=True) as history:
-        return list(history.categories(time))
+        return list(dict.fromkeys(map(one_line, history.categories(time))))
 
 
 def settle_name(proposed: str, known: Sequence[str]) -> str:

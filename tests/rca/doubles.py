@@ -32,8 +32,9 @@ class ReadingRunner:
     def __init__(self, tokenizer: Tokenizer, reader: Reader, context_length: int = CONTEXT_LENGTH) -> None:
         self.vocabulary_size, self.context_length = tokenizer.vocabulary_size, context_length
         self.tokenizer, self.reader = tokenizer, reader
-        self._tokens = {tokenizer.token_bytes(t): t for t in range(self.vocabulary_size)
-                        if tokenizer.token_bytes(t) and t not in tokenizer.eos_ids}
+        self._bytes = [tokenizer.token_bytes(token) for token in range(self.vocabulary_size)]
+        self._tokens = {self._bytes[t]: t for t in range(self.vocabulary_size)
+                        if self._bytes[t] and t not in tokenizer.eos_ids}
         self._longest = max(map(len, self._tokens))
         self.kv: NDArray[np.int64] = np.zeros(0, np.int64)
 
@@ -47,7 +48,7 @@ class ReadingRunner:
             if segment.wants_logits:
                 before = [self.kv[batch.runs[i].slots] for i in segment.ancestors]
                 tokens: list[int] = np.concatenate([*before, segment.token_ids]).tolist()
-                rows.append(self._logits(b"".join(map(self.tokenizer.token_bytes, tokens))))
+                rows.append(self._logits(b"".join(map(self._bytes.__getitem__, tokens))))
         return np.array(rows, np.float32).reshape(len(rows), self.vocabulary_size)
 
     def _logits(self, content: bytes) -> NDArray[np.float32]:

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from doubles import Door, compiled_for_models, last_output, reading_engine
 from semlang.backend.executor import run_module
-from semlang.programs.rca import agent_history, observations
+from semlang.programs.rca import agent_history, collect, observations
 from semlang.programs.rca.admission import admit
 from semlang.programs.rca.agent_pages import passages, read_page
+from semlang.programs.rca.connectors.configuration import connector_of
+from semlang.programs.rca.connectors.interface import Connector
 from semlang.programs.rca.snapshots import keep
 from semlang.programs.rca.store import Entry, Store
 
@@ -61,11 +63,13 @@ def test_a_cause_with_its_evidence() -> None:
 
 
 def test_the_same_call_twice_is_told_so_and_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    from semlang.programs.rca import collect
     asked = []
-    connector_of = collect.connector_of
-    monkeypatch.setattr(collect, "connector_of", lambda sources, source: (asked.append(source), connector_of(
-        sources, source))[1])
+
+    def note(sources: str, source: str) -> Connector:
+        asked.append(source)
+        return connector_of(sources, source)
+
+    monkeypatch.setattr(collect, "connector_of", note)
     logs: Step = ("logs", {"namespace": "shop", "app": "cart", "words": "pool"})
     outputs = react([logs, logs, finish("E3")])
     first, second, _ = outputs["turns"]
@@ -105,13 +109,13 @@ def test_the_past_is_searched_in_two_steps(tmp_path: Path) -> None:
     unknown = react([("past_incident", "past-0"), finish("E1")])
     assert "not done" in unknown["turns"][0]["observation"]  # nothing was found before
     outputs = react([("history", {"question": "pool exhausted"}), ("past_incident", "past-0"), finish("E6")],
-                    store=str(tmp_path / "history.db"))
+                    history=str(tmp_path / "history.db"))
     search, one, _ = outputs["turns"]
     assert "| past-0 2025-12-01 pool exhausted: pool exhausted of" in search["observation"]
     assert "future" not in search["observation"]
     assert "category=pool exhausted; confirmed=yes" in one["observation"]
     assert agent_history.read_past(str(tmp_path / "history.db"), "future", "2026-01-01T00:00:00Z")["outcome"] == "error"
-    assert "--arg store=" in agent_history.search_past("", "x", "", "")["evidence"]["text"]
+    assert "make one with" in agent_history.search_past(str(tmp_path / "no.db"), "x", "", "")["evidence"]["text"]
 
 
 def test_a_long_answer_is_a_head_and_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
