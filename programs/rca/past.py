@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -14,6 +15,9 @@ from .prediction import Candidate, find_candidates, known_categories, remember
 
 SAMPLES = Path(__file__).parent / "samples" / "history.jsonl"
 """The history of the samples, which is used when nothing else is asked for."""
+
+UNSEEN = "Unseen incident"
+"""What option A is called."""
 
 
 def ask_history(history: str, incident: Mapping[str, Any], diagnosis: str, k: int) -> dict[str, Any]:
@@ -34,6 +38,18 @@ def ask_history(history: str, incident: Mapping[str, Any], diagnosis: str, k: in
     except (StoreError, ValueError, OSError, sqlite3.Error) as error:
         problem = str(error)
     return {"store": store, "candidates": candidates, "known": known, "problem": problem}
+
+
+def elect(ballots: Sequence[str], preferred: str) -> str:
+    """The letter of most ballots; of equal ones, and without ballots, `preferred`, then the first."""
+    counts = Counter(ballots)
+    return max(counts, key=lambda letter: (counts[letter], letter == preferred), default=preferred)
+
+
+def tally_of(ballots: Sequence[str], candidates: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Ballots by category, those with most first."""
+    names = {candidate["letter"]: candidate["category"] for candidate in candidates} | {"A": UNSEEN}
+    return dict(Counter(names[letter] for letter in ballots).most_common())
 
 
 def remember_incident(learn: bool, history: str, collected: Mapping[str, Any], summary: str,

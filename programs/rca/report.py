@@ -57,7 +57,7 @@ def write_report(collected: Mapping[str, Any], said: Mapping[str, Any]) -> dict[
         "missing": [*collected["missing"], *map(_cut, filter(_is_cut, collected["evidence"])), *said["problems"]],
         "similar": [{"id": c["id"], "category": c["category"], "similarity": c["similarity"],
                      "chosen": c["letter"] == said["letter"]} for c in said["candidates"]],
-        "next_steps": collected["suggestions"], "checks": claims.checks(), "spent": None,
+        "votes": said["votes"], "next_steps": collected["suggestions"], "checks": claims.checks(), "spent": None,
     }
     shown: dict[str, Any] = unmasked(report, collected["names"])
     return shown
@@ -139,8 +139,8 @@ def write_unreadable(alert: str, problem: str) -> dict[str, Any]:
         "conclusion": "the alert cannot be read", "steps": [], "evidence": [],
         "outcomes": {str(outcome): 0 for outcome in Outcome}, "missing": [f"{alert}: {problem}"], "suggestions": [],
         "names": {}}
-    said = {"candidates": [], "category": "", "letter": "", "rationale": "", "verdict": "unclear", "layer": "unclear",
-            "claims": [], "shown": [], "confidence": None, "problems": []}
+    said = {"candidates": [], "category": "", "letter": "", "rationale": "", "votes": {}, "verdict": "unclear",
+            "layer": "unclear", "claims": [], "shown": [], "confidence": None, "problems": []}
     return write_report(collected, said) | {"ending": "unreadable alert"}
 
 

@@ -119,6 +119,8 @@ def answer(report: Report, say: Say) -> list[tuple[str, str]]:
         lines.append(("Confidence:", f"{how} {confidence['probability']:.2f}: {confidence['sufficient']:.0%} of "
                                      f"{confidence['samples']} judgements find the evidence sufficient, mean rating "
                                      f"{confidence['rating']:.2f}"))
+    if report["votes"]:
+        lines.append(("Votes:", say(", ".join(f"{count} for {name}" for name, count in report["votes"].items()))))
     if report["others"]:
         lines.append(("In the same alert:", say("; ".join(report["others"]))))
     return lines

@@ -8,6 +8,8 @@ import pytest
 from investigating import FIXTURES, SAMPLES, TRUTH, investigate, run, sample, valid
 from semlang.cli.main import main
 from semlang.programs.rca.masking import unmask
+from semlang.programs.rca.past import elect
+from semlang.programs.rca.samples.past import past_incidents
 from semlang.programs.rca.store import Store
 from test_collect import INVESTIGATIONS
 
@@ -121,3 +123,31 @@ def test_secrets_stay_masked_and_other_values_come_back() -> None:
     told = json.dumps(report)
     assert "_rw:pw-" not in told and "<password-1>" in told
     assert "<ip-" not in told and unmask("10.3.1.9", {}) in told
+
+
+def test_votes_of_samples_decide_where_they_are_asked_for() -> None:
+    report = investigate(sample("0001.json"), votes=9, threshold=0.0)
+    categories = {one["category"]: one["chosen"] for one in report["similar"]} | {"Unseen incident": True}
+    assert sum(report["votes"].values()) == 9 and set(report["votes"]) <= set(categories)
+    most = max(report["votes"].values())
+    assert any(count == most and categories[name] for name, count in report["votes"].items())
+    assert investigate(sample("0001.json"))["votes"] == {}
+    assert elect(["B", "C", "C"], "B") == "C" and elect(["B", "C"], "C") == "C" and elect([], "D") == "D"
+
+
+def test_long_texts_fit_into_a_context_of_8192_tokens(tmp_path: Path) -> None:
+    lines = "\n".join(f"ERROR {number} connection refused by {'x' * 300}{number:x}" for number in range(3000))
+    record = {"source": "kubernetes", "query": "*", "text": lines}
+    (tmp_path / "r.jsonl").write_text(json.dumps(record), encoding="utf-8")
+    alert = json.dumps({"name": "KubePodCrashLooping", "description": lines, "title": lines[:5000], "labels": {
+        "namespace": "shop", "pod": "cart-1", "app": "cart"}})
+    report = investigate(alert, str(tmp_path))
+    assert report["confidence"] is not None and report["conclusion"]["claim"] == "connection refused"
+    assert not any("context overflow" in line for line in report["missing"])
+    assert any("bytes were read" in line for line in report["missing"])
+
+
+def test_the_history_of_the_samples_can_be_written_again() -> None:
+    rows = [json.loads(line) for line in (SAMPLES / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert past_incidents(seed=11, incidents=78) == rows
+    assert max(row["time"] for row in rows) < min(truth["onset"] for truth in TRUTH)

@@ -44,6 +44,7 @@ def said(claims: list[list[tuple[list[int], str]]], shown: list[list[bool]] | No
          **changes: Any) -> dict[str, Any]:
     return {
         "summary": "s", "candidates": [CANDIDATE], "category": "pool exhausted", "letter": "B", "rationale": "alike",
+        "votes": {},
         "verdict": "fault", "layer": "application",
         "claims": [[{"evidence": numbers, "claim": text} for numbers, text in section] for section in claims],
         "shown": shown if shown is not None else [[True] * len(section) for section in claims],
@@ -132,8 +133,8 @@ def example() -> dict[str, Any]:
         case(evidence=[piece(1, text="<!channel> **bold** ```\n[link](http://x) & `code`"),
                        piece(2, "denied", "may not")]),
         said([[([1], "the pool is full | <b>")], [([1], "a *star*")], [([1], "# no heading")], [([1], "first")],
-              [([1], "aa_b_c _xx_")]], problems=["the verdict: late"])) | {"spent": {
-                  "calls": 30, "prompt_tokens": 2000, "filled_tokens": 200, "generated_tokens": 90, "seconds": 1.5}}
+              [([1], "aa_b_c _xx_")]], votes={"pool exhausted": 2, "x": 1}, problems=["the verdict: late"])) | {
+                  "spent": {"calls": 30, "prompt_tokens": 2000, "filled_tokens": 200, "generated_tokens": 90, "seconds": 1.5}}
 
 
 @pytest.mark.parametrize("form", ["markdown", "slack"])
