@@ -155,6 +155,10 @@ class EngineStats:
     engine_steps: int = 0
     peak_kv_tokens: int = 0
     """Largest number of token slots that live contexts held at once; shared tokens count once."""
+    peak_kv_slots: int = 0
+    """Largest number of slots in pages in use, the prefix cache included; a page that contexts share counts once."""
+    kv_bytes_per_token: int = 0
+    """Bytes that the keys and values of one token take, in all layers."""
     preemptions: int = 0
     evicted_tokens: int = 0
     early_tokens: int = 0

@@ -155,9 +155,10 @@ class EngineGroup:
         for engine in self.members:
             stats = engine.stats()
             for item in fields(EngineStats):
-                if item.name != "kernels":
+                if item.name not in ("kernels", "kv_bytes_per_token"):
                     setattr(total, item.name, getattr(total, item.name) + getattr(stats, item.name))
             total.kernels = total.kernels or stats.kernels
+            total.kv_bytes_per_token = max(total.kv_bytes_per_token, stats.kv_bytes_per_token)
         return total
 
     def drain_events(self) -> list[EngineEvent]:

@@ -119,8 +119,10 @@ class RunHandle:
         run = self._run
         stats = RunStats(calls=run.started_calls, host_calls=run.started_hosts)
         for binding, earlier in zip(run.bindings, before, strict=True):
-            stats.add_engine(earlier, binding.engine.stats())
+            now = binding.engine.stats()
+            stats.add_engine(earlier, now)
             stats.peak_kv_tokens += binding.peak_kv_tokens
+            stats.peak_kv_bytes += binding.peak_kv_tokens * now.kv_bytes_per_token
         if run.handovers is not None:
             stats.handover_tokens, stats.wasted_tokens = run.handovers.handed_over, run.handovers.wasted
         stats.makespan_s = seconds

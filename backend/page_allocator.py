@@ -30,6 +30,11 @@ class PageAllocator:
         """Slots in all pages."""
         return self.pages * self.page_size
 
+    @property
+    def used_slots(self) -> int:
+        """Slots in pages that are not free."""
+        return (self.pages - self.free_pages) * self.page_size
+
     def room_after(self, last_slot: int | None) -> int:
         """Slots that a run ending in `last_slot` may still take in its page."""
         if last_slot is None:

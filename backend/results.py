@@ -40,8 +40,12 @@ class RunStats:
     filled_tokens: int = 0
     shared_tokens: int = 0
     generated_tokens: int = 0
+    forced_tokens: int = 0
+    """Of `generated_tokens`: those without an alternative under a grammar, so that no step had to choose them."""
     engine_steps: int = 0
     peak_kv_tokens: int = 0
+    peak_kv_bytes: int = 0
+    """What the keys and values of `peak_kv_tokens` take; those that contexts share count once."""
     predicted_peak_kv_tokens: int = 0
     makespan_s: float = 0.0
     predicted_makespan_s: float = 0.0
@@ -65,6 +69,7 @@ class RunStats:
         self.prompt_tokens += after.prompt_tokens - before.prompt_tokens
         self.filled_tokens += after.filled_tokens - before.filled_tokens
         self.generated_tokens += after.generated_tokens - before.generated_tokens
+        self.forced_tokens += after.forced_tokens - before.forced_tokens
         self.engine_steps += after.engine_steps - before.engine_steps
         self.refilled_tokens += after.refilled_tokens - before.refilled_tokens
         self.preemptions += after.preemptions - before.preemptions

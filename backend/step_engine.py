@@ -79,7 +79,7 @@ class StepEngine:
         self.context_length = runner.context_length
         self.fills_early = speculative_fills
         self._runner = runner
-        self._stats = EngineStats(kernels=runner.kernels)
+        self._stats = EngineStats(kernels=runner.kernels, kv_bytes_per_token=runner.kv_bytes_per_token)
         allocator = PageAllocator(kv_slots, page_size)
         self.kv_slots = allocator.capacity
         self.prefix_cache = prefix_cache
@@ -219,6 +219,7 @@ class StepEngine:
     def _note_kv(self) -> None:
         live = self._tree.live_tokens
         self._stats.peak_kv_tokens = max(self._stats.peak_kv_tokens, live)
+        self._stats.peak_kv_slots = max(self._stats.peak_kv_slots, self._tree.allocator.used_slots)
         for watch in self._watches:
             watch.peak_kv_tokens = max(watch.peak_kv_tokens, live)
 

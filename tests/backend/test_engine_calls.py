@@ -83,6 +83,29 @@ def test_statistics_count_what_was_computed(engine: StepEngine, outcomes: Outcom
     assert engine.stats().batch_sizes, "stats() gave away its own list"
 
 
+@pytest.mark.parametrize("calls", [1, 3, 9])
+def test_memory_is_counted_in_bytes_and_pages_and_shared_pages_once(calls: int, outcomes: Outcomes) -> None:
+    engine = reference_engine(kv_slots=4096, page_size=4, prefix_cache=False)
+    prompt = [500 + i for i in range(39)]  # ten pages, with BOS
+    try:
+        with engine.hold():
+            engine.fill(prompt, 1, ROOT)
+            for i in range(calls):
+                engine.fill([600 + i] * 4, 10 + i, 1)
+                engine.generate(SamplingOptions(5, ignore_eos=True), 30 + i, 10 + i, outcomes.callbacks(i))
+        outcomes.wait(calls)
+        stats = engine.stats()
+        assert stats.kv_bytes_per_token == 8
+        assert stats.peak_kv_tokens == 39 + calls * (4 + 4)
+        assert stats.peak_kv_slots == 4 * (10 + calls * 2)
+        for context in [1, *range(10, 10 + calls), *range(30, 30 + calls)]:
+            engine.free_context(context)
+    finally:
+        engine.close()
+    engine.check_integrity()
+    assert engine._tree.allocator.used_slots == 4, "BOS stays"
+
+
 def test_the_prefix_cache_finds_tokens_wherever_they_came_from(engine: StepEngine, outcomes: Outcomes) -> None:
     engine.fill(PROMPT, 1, ROOT)
     engine.generate(FIXED, 2, 1, outcomes.callbacks(2))

@@ -424,6 +424,7 @@ def test_counters_and_events_of_all_engines() -> None:
         assert stats.generates == 6 == sum(one.generates for one in singles)
         assert stats.engine_steps == sum(one.engine_steps for one in singles) == len(stats.batch_sizes)
         assert stats.peak_kv_tokens == sum(one.peak_kv_tokens for one in singles)
+        assert stats.kv_bytes_per_token == 8, "of the model, not of all engines together"
         events = group.drain_events()
         assert {event.arguments["engine"] for event in events if event.kind == "generate"} == {0, 1}
         assert group.drain_events() == []

@@ -163,7 +163,7 @@ def test_end_of_text_can_be_ignored() -> None:
 
 
 def test_a_long_text_is_kept_only_once() -> None:
-    """What is released is looked at no more, whatever may still begin a stop match, so pieces cost what they are long."""
+    """What is released is looked at no more, so pieces cost what they are long."""
     output = TextOutput(("\n\nEND",), None, strip_leading_space=False)
     pieces = []
     for number in range(3000):
