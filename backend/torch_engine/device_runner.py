@@ -195,11 +195,12 @@ class DevicePending:
     def __init__(self, result: Tensor, device: torch.device) -> None:
         self.result = result
         self._host = result
-        self._done: torch.cuda.Event | None = None
+        self._done: Any = None
         if device.type == "cuda":
+            cuda: Any = torch.cuda
             self._host = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
             self._host.copy_(result, non_blocking=True)
-            self._done = torch.cuda.Event()
+            self._done = cuda.Event()
             self._done.record()
         elif result.dtype == torch.float32:
             self._host = result.clone()

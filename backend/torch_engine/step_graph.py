@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -29,20 +29,22 @@ class CudaGraphs:
     """Implements `GraphMaker` by CUDA graphs, which share their memory: none runs beside another."""
 
     def __init__(self) -> None:
-        self._pool: tuple[int, int] | None = None
+        self._pool: Any = None
 
     def capture(self, work: Callable[[], None]) -> StepGraph:
         """See `GraphMaker`."""
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        cuda: Any = torch.cuda
+        stream = cuda.Stream()
+        stream.wait_stream(cuda.current_stream())
+        with cuda.stream(stream):
             for _ in range(WARM_UP):
                 work()
-        torch.cuda.current_stream().wait_stream(stream)
-        torch.cuda.synchronize()
-        graph = torch.cuda.CUDAGraph()
+        cuda.current_stream().wait_stream(stream)
+        cuda.synchronize()
+        graph = cuda.CUDAGraph()
         # Other engines of the process may allocate memory meanwhile.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+        with cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             work()
         self._pool = graph.pool()
-        return graph
+        recorded: StepGraph = graph
+        return recorded

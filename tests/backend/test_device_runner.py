@@ -68,7 +68,7 @@ class ByteTokens(ByteTokenizer):
 
     vocabulary_size = 97
     eos_ids = frozenset({96})
-    bos_id = 2
+    bos_id: int | None = 2
 
     def token_bytes(self, token_id: int) -> bytes:
         return bytes([token_id + 27]) if token_id < 96 else b""

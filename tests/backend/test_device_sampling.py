@@ -62,7 +62,7 @@ def test_16_bit_logits() -> None:
 def test_shares_of_a_large_vocabulary() -> None:
     """2^18 equal logits: sums of integers neither overflow nor lose anything."""
     size = 1 << 18
-    options = SamplingOptions(temperature=1.0)
-    chosen = [choose_on_device(torch.zeros(1, size), TokenChoices.of([TokenChoice(options, draw, None)], [0], size)).item()
+    logits, options = torch.zeros(1, size), SamplingOptions(temperature=1.0)
+    chosen = [choose_on_device(logits, TokenChoices.of([TokenChoice(options, draw, None)], [0], size)).item()
               for draw in (0.0, 0.5, 0.9999999)]
     assert chosen == [0, size // 2, int(0.9999999 * size)]

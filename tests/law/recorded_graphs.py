@@ -19,7 +19,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 KERNELS = ("attend", "merge", "store")
 
 
-class Trace(TorchDispatchMode):
+Mode: Any = TorchDispatchMode
+
+
+class Trace(Mode):
     """Notes every operation of torch, and every launch of our kernels, with all that a recording would keep."""
 
     def __init__(self) -> None:
@@ -83,13 +86,15 @@ class RecordedGraphs:
             monkeypatch.setattr(kernels, name, _Launches(name, getattr(kernels, name), self._traces))
 
     def trace(self, work: Callable[[], None]) -> list[tuple[Any, ...]]:
-        with Trace() as trace:
-            self._traces.append(trace)
-            try:
+        trace = Trace()
+        self._traces.append(trace)
+        try:
+            with trace:
                 work()
-            finally:
-                self._traces.remove(trace)
-        return trace.entries
+        finally:
+            self._traces.remove(trace)
+        entries: list[tuple[Any, ...]] = trace.entries
+        return entries
 
     def capture(self, work: Callable[[], None]) -> RecordedGraph:
         work()
