@@ -21,14 +21,15 @@ COSTS = ("calls", "prompt_tokens", "filled_tokens", "generated_tokens", "makespa
 
 
 class ModelError(Exception):
-    """A run of predict.sem failed; one line."""
+    """A run of a program failed; one line."""
 
 
 @dataclass
 class ModelRuns:
-    """Runs programs of predict.sem on the engine that the command line names, and adds up what they cost."""
+    """Runs programs of a file on the engine that the command line names, and adds up what they cost."""
 
     flags: argparse.Namespace
+    file: Path = PROGRAM
     costs: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COSTS, 0.0))
 
     def run(self, program: str, output: str, **arguments: Any) -> Any:
@@ -39,8 +40,8 @@ class ModelRuns:
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory, "arguments.json")
             path.write_text(json.dumps(arguments), encoding="utf-8")
-            unit = load_unit(str(PROGRAM), program)
-            flags = argparse.Namespace(**{**vars(self.flags), "file": str(PROGRAM), "arg": [], "args": str(path),
+            unit = load_unit(str(self.file), program)
+            flags = argparse.Namespace(**{**vars(self.flags), "file": str(self.file), "arg": [], "args": str(path),
                                           "trace": None, "timeout": None, "level": 2, "allow": []})
             result = compile_and_run(unit, flags, 0.0)
         if output in result.errors:

@@ -304,7 +304,7 @@ def same_form(one: Any, other: Any) -> bool:
         return one.keys() == other.keys() and all(
             name in FREE or one[name] is None or other[name] is None or same_form(one[name], other[name])
             for name in one)
-    return form(one) == form(other)
+    return bool(form(one) == form(other))
 
 
 def chunk(number: int) -> list[Case]:
