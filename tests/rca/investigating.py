@@ -1,7 +1,7 @@
 """Runs investigations in this process on the reference engine; the programs are compiled once for a worker."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -36,11 +36,17 @@ def compiled(name: str, context: int = CONTEXT) -> Module:
 
 
 class WatchedEngine(StepEngine):
-    """Remembers what its calls were named."""
+    """Remembers what its calls were named and what it was given to read."""
 
     def __init__(self, *given: Any, **options: Any) -> None:
         super().__init__(*given, **options)
         self.labels: list[str] = []
+        self.pieces: list[str] = []
+
+    def fill(self, token_ids: Sequence[int], *given: Any, **options: Any) -> None:
+        """See `Engine.fill`."""
+        self.pieces.append(self.tokenizer.decode(token_ids))
+        super().fill(token_ids, *given, **options)
 
     def generate(self, *given: Any, label: str = "", **options: Any) -> None:
         """See `Engine.generate`."""
@@ -48,8 +54,9 @@ class WatchedEngine(StepEngine):
         super().generate(*given, label=label, **options)
 
 
-def run(name: str, arguments: Mapping[str, Any], context: int = CONTEXT, labels: list[str] | None = None) -> RunResult:
-    """One run on a fresh engine; the names of its calls are added to `labels`."""
+def run(name: str, arguments: Mapping[str, Any], context: int = CONTEXT, labels: list[str] | None = None,
+        pieces: list[str] | None = None) -> RunResult:
+    """One run on a fresh engine; the names of its calls are added to `labels`, what it reads to `pieces`."""
     tokenizer = embedded_tokenizer()
     engine = WatchedEngine(reference_runner(tokenizer, context), tokenizer, name="reference", kv_slots=1 << 18)
     try:
@@ -58,6 +65,8 @@ def run(name: str, arguments: Mapping[str, Any], context: int = CONTEXT, labels:
         engine.close()
         if labels is not None:
             labels += engine.labels
+        if pieces is not None:
+            pieces += engine.pieces
 
 
 def investigate(alert: str, sources: str = "", context: int = CONTEXT, **arguments: Any) -> dict[str, Any]:

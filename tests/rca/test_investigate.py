@@ -125,6 +125,21 @@ def test_secrets_stay_masked_and_other_values_come_back() -> None:
     assert "<ip-" not in told and unmask("10.3.1.9", {}) in told
 
 
+def test_no_secret_reaches_a_prompt(tmp_path: Path) -> None:
+    secrets = ["AKIAIOSFODNN7EXAMPLE", "hunter2hunter2", "ghp_0123456789abcdefghij0123456789abcdef", "10.77.66.55",
+               "ada@shop.example"]
+    said = f"ERROR key={secrets[0]} password={secrets[1]} token {secrets[2]} from {secrets[3]} for {secrets[4]}"
+    (tmp_path / "r.jsonl").write_text(json.dumps({"source": "kubernetes", "query": "*", "text": said}))
+    alert = json.dumps({"name": "KubePodCrashLooping", "title": said, "description": said, "labels": {
+        "namespace": "shop", "pod": "cart-1", "app": "cart"}})
+    pieces: list[str] = []
+    result = run("investigate", {"alert": alert, "sources": str(tmp_path), "n": 2}, pieces=pieces).to_json()
+    read, report = "".join(pieces), json.dumps(valid(result["outputs"]["report"]))
+    assert "<aws-key-1>" in read and "<ip-1>" in read
+    assert not [secret for secret in secrets if secret in read]
+    assert not [secret for secret in secrets[:3] if secret in report] and secrets[3] in report
+
+
 def test_votes_of_samples_decide_where_they_are_asked_for() -> None:
     report = investigate(sample("0001.json"), votes=9, threshold=0.0)
     categories = {one["category"]: one["chosen"] for one in report["similar"]} | {"Unseen incident": True}

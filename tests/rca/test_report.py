@@ -134,7 +134,8 @@ def example() -> dict[str, Any]:
                        piece(2, "denied", "may not")]),
         said([[([1], "the pool is full | <b>")], [([1], "a *star*")], [([1], "# no heading")], [([1], "first")],
               [([1], "aa_b_c _xx_")]], votes={"pool exhausted": 2, "x": 1}, problems=["the verdict: late"])) | {
-                  "spent": {"calls": 30, "prompt_tokens": 2000, "filled_tokens": 200, "generated_tokens": 90, "seconds": 1.5}}
+                  "spent": {"calls": 30, "prompt_tokens": 2000, "filled_tokens": 200, "generated_tokens": 90,
+                            "seconds": 1.5}}
 
 
 @pytest.mark.parametrize("form", ["markdown", "slack"])
