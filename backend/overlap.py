@@ -62,11 +62,12 @@ class _Ahead:
 
 class Overlap:
     """Runs the steps of one engine. `commit` and `abandon` are what the engine does of a plan that was computed, or
-    could not be; `now` gives the time. Only ids below `vocabulary_size` are chosen."""
+    could not be; `now` gives the time. Only ids below `vocabulary_size` are chosen. Without `ahead`, the host waits for
+    each step before it plans the next one."""
 
     def __init__(self, runner: DeviceRunner, tree: ContextTree, scheduler: Scheduler, table: ContextTable, *,
                  vocabulary_size: int, commit: Callable[[Plan, StepBatch, float], None],
-                 abandon: Callable[[Plan, Exception], None], now: Callable[[], float]) -> None:
+                 abandon: Callable[[Plan, Exception], None], now: Callable[[], float], ahead: bool = True) -> None:
         self._runner = runner
         self._tree = tree
         self._scheduler = scheduler
@@ -75,6 +76,7 @@ class Overlap:
         self._commit = commit
         self._abandon = abandon
         self._now = now
+        self._goes_ahead = ahead
         self._longest = min(runner.context_length, tree.allocator.capacity)
         self._ahead: _Ahead | None = None
         self._others = 0
@@ -83,6 +85,8 @@ class Overlap:
         self.loans = SlotLoans(tree)
         self.steps_ahead = 0
         """Steps that were handed over before the one before them had ended."""
+        self.waited_seconds = 0.0
+        """For steps to end."""
 
     def disturb(self) -> None:
         """A call has come: the next step has to be planned."""
@@ -138,7 +142,9 @@ class Overlap:
     def _go_ahead(self, running: _Running) -> _Ahead | None:
         """Hand over the step after `running`, if it is certain which rows that has."""
         plan, scheduler = running.plan, self._scheduler
-        if running.places is None or self._disturbed or not scheduler.can_repeat(plan, running.batch):
+        if not self._goes_ahead or running.places is None or self._disturbed:
+            return None
+        if not scheduler.can_repeat(plan, running.batch):
             return None
         choices: list[TokenChoice] = []
         kept: list[int] = []
@@ -222,6 +228,7 @@ class Overlap:
     def _finish(self, running: _Running) -> None:
         """Wait for a step, and give its calls their tokens."""
         plan = running.plan
+        start = self._now()
         try:
             if running.places is None:
                 logits = running.pending.logits()
@@ -232,6 +239,7 @@ class Overlap:
             self._give_back(running)
             self._abandon(plan, error)
             return
+        self.waited_seconds += self._now() - start
         if running.lent is not None:
             self._scheduler.disturb()
             for work, slot in zip(plan.works, running.lent, strict=True):

@@ -49,7 +49,7 @@ class StepEngine:
     `max_batch` more, as scratch. `max_step_tokens`, `max_batch`: most tokens and rows of one step.
     `prefix_cache`: whether fills and outputs find equal tokens of other contexts. `speculative_fills`: whether spare
     tokens of a step, or idle time, compute fills that nothing needs yet, `early_tokens` how many. `trace`: whether to
-    record events. `overlap`: whether steps are handed over to a runner that allows it before the last one has ended.
+    record events. `overlap`: whether steps are handed over to a device before the last one has ended.
     `jump_forward`: whether tokens without an alternative follow without a step of their own.
     """
 
@@ -95,11 +95,11 @@ class StepEngine:
             jump_forward=jump_forward,
         )
         self._overlap: Overlap | None = None
-        if overlap and is_device_runner(runner):
+        if is_device_runner(runner):
             self._overlap = Overlap(
                 runner, self._tree, self._scheduler, self._table,
                 vocabulary_size=min(runner.vocabulary_size, tokenizer.vocabulary_size), commit=self._commit,
-                abandon=self._abandon, now=self.now)
+                abandon=self._abandon, now=self.now, ahead=overlap)
         self._costs: CostModel | None = None
         self._trace = trace
         self._lock = threading.RLock()  # the tree, the table and the counters

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ...kernels.triton.attention import DevicePlan, Pool, TritonAttention
 from ...kernels.triton.plan import LayerGroup, Planner
-from ...kernels.triton.tiles import Tiles, supports, tiles_for
+from ...kernels.triton.tiles import Tiles, supports
+from ...kernels.triton.tuned import tiles_on
 from ..model_runner import StepBatch
 from .errors import first_line
 from .kv_pools import LayerShape, Step
@@ -35,8 +36,7 @@ class TritonPools:
                  invariant: bool = False) -> None:
         if invariant:
             self.kernel = "batch-invariant tree attention (Triton)"
-        capability = _capability(device)
-        self._tiles = [tiles_for(layer.key_size, layer.value_size, _name(layer.dtype), capability, one=invariant)
+        self._tiles = [tiles_on(device, layer.key_size, layer.value_size, _name(layer.dtype), one=invariant)
                        for layer in layers]
         self._groups = [(layer.kv_heads, layer.heads // layer.kv_heads) for layer in layers]
         self._kernels = {tiles: TritonAttention(tiles, device) for tiles in self._tiles}
@@ -169,8 +169,7 @@ class _TritonStep:
 
 def _try(layer: LayerShape, device: torch.device) -> None:
     """Compile and run the kernels for one token of a layer: its attention is its value."""
-    kernels = TritonAttention(tiles_for(layer.key_size, layer.value_size, _name(layer.dtype), _capability(device)),
-                              device)
+    kernels = TritonAttention(tiles_on(device, layer.key_size, layer.value_size, _name(layer.dtype)), device)
     pool = Pool.allocate(16, layer.kv_heads, layer.key_size, layer.value_size, layer.dtype, device)
     planner = Planner(kernels.tiles, kernels.programs)
     plan = DevicePlan(device)

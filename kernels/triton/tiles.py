@@ -44,6 +44,16 @@ def tiles_for(key_size: int, value_size: int, dtype: str, capability: int = 90, 
     return Tiles(one=one)
 
 
+CANDIDATES = (
+    Tiles(),
+    Tiles(small_stages=4),
+    Tiles(small_keys=32, small_stages=4),
+    Tiles(large_rows=128, warps=8, per_core=1),
+    Tiles(small_keys=128, large_keys=128, small_stages=2, large_stages=2, warps=8, per_core=1),
+)
+"""What is worth measuring on a GPU of compute capability 9.0, for 16-bit heads of up to 128 numbers: nothing spills."""
+
+
 def block(size: int) -> int:
     """The size of a tile that holds a head: the next power of two, 16 at least."""
     return max(16, 1 << (size - 1).bit_length())

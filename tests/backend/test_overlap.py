@@ -251,13 +251,18 @@ def test_log_probabilities_come_from_logits() -> None:
     assert run(late_engine(LateRunner()), ops)[0].outcomes == expected(ops)
 
 
-@pytest.mark.parametrize("overlap", [True, False])
-def test_overlap_can_be_left_out(overlap: bool) -> None:
-    engine = StepEngine(reference_runner(TOKENIZER, 8192), TOKENIZER, name="x", kv_slots=64, overlap=overlap)
-    try:
-        assert engine._overlap is None, "a runner that cannot be handed steps is waited for"
-    finally:
-        engine.close()
+def test_steps_ahead_can_be_left_out() -> None:
+    runner = LateRunner()
+    ops = [Op(ROOT, PROMPT), Op(1, (), fixed(9))]
+    engine = late_engine(runner, overlap=False)
+    assert run(engine, ops)[0].outcomes == expected(ops)
+    assert engine._overlap is not None and engine._overlap.steps_ahead == 0 and runner.most_waiting == 1
+
+
+def test_a_runner_that_cannot_be_handed_steps_is_waited_for() -> None:
+    engine = reference_engine()
+    engine.close()
+    assert engine._overlap is None
 
 
 @settings(max_examples=40, deadline=None)

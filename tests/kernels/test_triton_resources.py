@@ -14,10 +14,10 @@ SCRIPT = """
 import json, sys
 from dataclasses import asdict
 from semlang.kernels.triton.resources import attend_resources, merge_resources
-from semlang.kernels.triton.tiles import tiles_for
+from semlang.kernels.triton.tiles import CANDIDATES, tiles_for
 
-capability, size, group, dtype, masked, one = json.loads(sys.argv[1])
-tiles = tiles_for(size, size, dtype, capability, one=one)
+capability, size, group, dtype, masked, one, *number = json.loads(sys.argv[1])
+tiles = CANDIDATES[number[0]] if number else tiles_for(size, size, dtype, capability, one=one)
 found = [attend_resources(capability, tiles, group=group, key_size=size, value_size=size, dtype=dtype, capped=masked,
                           windowed=masked), merge_resources(capability, heads=32, value_size=size, dtype=dtype)]
 print(json.dumps([{**asdict(one), "programs": one.programs_per_core} for one in found]))
@@ -53,6 +53,13 @@ def test_resources(capability: int, size: int, group: int, dtype: str, masked: b
     assert attend["wgmma"] > 0 if capability == 90 else attend["mma"] > 0
     assert one or attend["mma"] > 0, "the small tile does not use tensor cores"
     assert attend["programs"] >= (1 if size > 128 else 2)
+
+
+@pytest.mark.parametrize("number", range(1, 5) if NIGHTLY else [3])
+def test_candidates_for_tuning(number: int) -> None:
+    attend, _ = compiled(90, 128, 4, HALF, False, False, number)
+    assert attend["registers"] <= 255 and attend["spills"] == 0 and attend["shared"] <= SHARED_BYTES[90]
+    assert attend["async_copies"] > 0 and attend["wgmma"] > 0 and attend["mma"] > 0
 
 
 @pytest.mark.skipif(not NIGHTLY, reason="only in the nightly run")
