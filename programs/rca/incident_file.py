@@ -17,7 +17,7 @@ def read_lines(incidents: str) -> list[dict[str, Any]]:
     for number, written in enumerate(incidents.split("\n"), 1):
         if not written.strip():
             continue
-        line = {"number": number, "alert": _alert_of(written), "problem": "", "repeated": 0}
+        line: dict[str, Any] = {"number": number, "alert": _alert_of(written), "problem": "", "repeated": 0}
         try:
             identifiers = [incident.id for incident in read_alert(line["alert"])]
         except AlertError as error:

@@ -40,7 +40,7 @@ def write_report(collected: Mapping[str, Any], said: Mapping[str, Any]) -> dict[
     """`Report` of report.sem, with masked values as they are."""
     backing = {e["id"] for e in collected["evidence"] if e["outcome"] == Outcome.OK}
     claims = Claims({e["id"] for e in collected["evidence"]}, backing)
-    sections = {name: [] for name in SECTIONS} | {
+    sections: dict[str, list[dict[str, Any]]] = {name: [] for name in SECTIONS} | {
         name: claims.read(written, shown)
         for name, written, shown in zip(SECTIONS, said["claims"], said["shown"], strict=False)}
     path = list(dict.fromkeys(number for step in collected["steps"] for number in step["evidence"]
@@ -99,7 +99,7 @@ class Claims:
 
     def read(self, written: Sequence[Json], shown: Sequence[bool]) -> list[dict[str, Any]]:
         """The claims of a section that evidence backs; the others become `unsupported`."""
-        kept = []
+        kept: list[dict[str, Any]] = []
         for claim, agreed in zip(written, shown, strict=True):
             text = " ".join(clean(claim["claim"]).split())
             if not WORD.search(text):
@@ -139,8 +139,9 @@ def write_unreadable(alert: str, problem: str) -> dict[str, Any]:
         "conclusion": "the alert cannot be read", "steps": [], "evidence": [],
         "outcomes": {str(outcome): 0 for outcome in Outcome}, "missing": [f"{alert}: {problem}"], "suggestions": [],
         "names": {}}
-    said = {"candidates": [], "category": "", "letter": "", "rationale": "", "votes": {}, "verdict": "unclear",
-            "layer": "unclear", "claims": [], "shown": [], "confidence": None, "problems": []}
+    said: dict[str, Any] = {
+        "candidates": [], "category": "", "letter": "", "rationale": "", "votes": {}, "verdict": "unclear",
+        "layer": "unclear", "claims": [], "shown": [], "confidence": None, "problems": []}
     return write_report(collected, said) | {"ending": "unreadable alert"}
 
 

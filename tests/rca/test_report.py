@@ -15,6 +15,7 @@ from semlang.ir.types import Bool, Enum, Float, Int, List, Map, Option, Record, 
 from semlang.programs.rca.report import main, reports_in, write_report, write_unreadable
 from semlang.programs.rca.report_forms import MOST_BLOCKS, SECTION_CHARACTERS, fitting, markdown_of, slack_message
 
+SCHEMAS: Any = VALIDATOR.schema
 GOLDEN = Path(__file__).parent / "golden"
 INCIDENT = {"id": "1", "time": "2026-03-02T09:00:00Z", "kind": "HighErrorRate", "title": "cart fails",
             "severity": "critical", "scope": "service shop/cart", "service": "cart", "labels": {"app": "cart"},
@@ -89,16 +90,16 @@ def test_secrets_stay_masked() -> None:
 
 
 def test_the_schema_says_what_the_record_says() -> None:
-    Draft202012Validator.check_schema(VALIDATOR.schema)
+    Draft202012Validator.check_schema(SCHEMAS)
     program = compile_file(str(RCA / "investigate.sem")).module.find("sem.program", "Investigate")
     assert program is not None
-    compare(program.regions[0].ops[-1].operands[0].type, VALIDATOR.schema)
+    compare(program.regions[0].ops[-1].operands[0].type, SCHEMAS)
 
 
 def compare(type: Type, schema: Any) -> None:
     """Raise where a JSON schema describes other values than a type."""
     if "$ref" in schema:
-        compare(type, VALIDATOR.schema["$defs"][schema["$ref"].rsplit("/", 1)[1]])
+        compare(type, SCHEMAS["$defs"][schema["$ref"].rsplit("/", 1)[1]])
     elif "allOf" in schema:
         compare(type, schema["allOf"][0])
     elif isinstance(type, Option):
