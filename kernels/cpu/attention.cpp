@@ -92,8 +92,9 @@ template <> struct Layout<bf16> {
 // What one thread needs beside its stack.
 template <class T> struct Scratch {
     alignas(64) float sums[MOST_ROWS][MOST_SIZE];
+    alignas(64) float total[MOST_ROWS][LANES];  // of weights, lane by lane
     alignas(64) T pages[BLOCK][PAGE * MOST_SIZE];
-    float largest[MOST_ROWS], total[MOST_ROWS];
+    float largest[MOST_ROWS];
 };
 
 // The pages of up to KEYS keys of an item: where they are, which of their slots count, and the numbers of their keys.
@@ -123,7 +124,7 @@ template <class T> class Worker {
                 range_[m] = {0, item.key_count};
             }
             scratch_.largest[m] = NEVER;
-            scratch_.total[m] = 0;
+            store(scratch_.total[m], Floats{});
             std::fill_n(scratch_.sums[m], step_.value_size, 0.0f);
         }
         int first_seen = item.key_count, last_seen = 0;
@@ -141,7 +142,11 @@ template <class T> class Worker {
                 if (key < last_seen && key + length > first_seen) add_page(block, spans[s], key, kv_head);
                 key += length;
             }
-            if (block.count) attend(block, rows, item.masked, block_start, key);
+            if (block.count) {
+                ahead_ = spans + s;
+                ahead_count_ = std::min(BLOCK, item.span_count - s);
+                attend(block, kv_head, rows, item.masked, block_start, key);
+            }
         }
         finish(item, kv_head, rows, group);
     }
@@ -164,9 +169,14 @@ template <class T> class Worker {
         block.values[g] = copy;
     }
 
-    void attend(const Block<T>& block, int rows, bool masked, int from, int to) {
+    void attend(const Block<T>& block, int kv_head, int rows, bool masked, int from, int to) {
+        const int tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
         int m = 0;
-        for (; m + TILE_ROWS <= rows; m += TILE_ROWS) tile<TILE_ROWS>(block, m, masked, from, to);
+        for (; m + TILE_ROWS <= rows; m += TILE_ROWS) {
+            fetch_ahead(kv_head, m / TILE_ROWS, tiles);
+            tile<TILE_ROWS>(block, m, masked, from, to);
+        }
+        if (m < rows) fetch_ahead(kv_head, m / TILE_ROWS, tiles);
         switch (rows - m) {
             case 7: tile<7>(block, m, masked, from, to); break;
             case 6: tile<6>(block, m, masked, from, to); break;
@@ -178,28 +188,43 @@ template <class T> class Worker {
         }
     }
 
+    // Asks for the next block's keys and values, a share of them for each tile of this one.
+    void fetch_ahead(int kv_head, int tile, int tiles) const {
+        const long key_bytes = sizeof(T) * PAGE * step_.key_size, value_bytes = sizeof(T) * PAGE * step_.value_size;
+        for (int g = ahead_count_ * tile / tiles; g < ahead_count_ * (tile + 1) / tiles; g++) {
+            const long page = long(ahead_[g].page) * step_.kv_heads + kv_head;
+            const char* keys = static_cast<const char*>(step_.key_pool) + page * key_bytes;
+            const char* values = static_cast<const char*>(step_.value_pool) + page * value_bytes;
+            for (long at = 0; at < key_bytes; at += 64) __builtin_prefetch(keys + at, 0, 2);
+            for (long at = 0; at < value_bytes; at += 64) __builtin_prefetch(values + at, 0, 2);
+        }
+    }
+
     template <int ROWS> void tile(const Block<T>& block, int first, bool masked, int from, int to) {
         alignas(64) float scores[ROWS][KEYS];
         alignas(64) T weights[ROWS][KEYS];
         const T* const* query = query_ + first;
         bool some_hidden = block.partial;
+        int count = block.count;
         if (masked) {
-            bool any = false;
+            int first_seen = to, last_seen = from;
             for (int m = first; m < first + ROWS; m++) {
-                any |= range_[m].from < to && range_[m].to > from;
+                first_seen = std::min(first_seen, range_[m].from);
+                last_seen = std::max(last_seen, range_[m].to);
                 some_hidden |= range_[m].from > from || range_[m].to < to;
             }
-            if (!any) return;
+            while (count && block.first_key[count - 1] + block.span[count - 1].from >= last_seen) count--;
+            if (!count || first_seen >= to) return;
         }
         int g = 0;
-        for (; g + 2 <= block.count; g += 2) multiply<ROWS, 2>(query, block.keys + g, scores, g);
-        if (g < block.count) multiply<ROWS, 1>(query, block.keys + g, scores, g);
-        for (int m = 0; m < ROWS; m++) soften(block, first + m, scores[m], weights[m], some_hidden);
+        for (; g + 2 <= count; g += 2) multiply<ROWS, 2>(query, block.keys + g, scores, g);
+        if (g < count) multiply<ROWS, 1>(query, block.keys + g, scores, g);
+        for (int m = 0; m < ROWS; m++) soften(block, count, first + m, scores[m], weights[m], some_hidden);
         for (int column = 0; column < step_.value_size; column += 2 * LANES) {
             if (column + LANES < step_.value_size)
-                accumulate<ROWS, 2>(weights, block, first, column);
+                accumulate<ROWS, 2>(weights, block, count, first, column);
             else
-                accumulate<ROWS, 1>(weights, block, first, column);
+                accumulate<ROWS, 1>(weights, block, count, first, column);
         }
     }
 
@@ -210,51 +235,73 @@ template <class T> class Worker {
     }
 
     template <int ROWS, int VECTORS>
-    void accumulate(const T (*weights)[KEYS], const Block<T>& block, int first, int column) {
+    void accumulate(const T (*weights)[KEYS], const Block<T>& block, int count, int first, int column) {
         Floats sums[ROWS][2];
         for (int m = 0; m < ROWS; m++)
             for (int v = 0; v < VECTORS; v++) sums[m][v] = load(&scratch_.sums[first + m][column + v * LANES]);
-        Layout<T>::template add_values<ROWS, VECTORS>(weights, block.values, block.count, step_.value_size, column,
-                                                      sums);
+        Layout<T>::template add_values<ROWS, VECTORS>(weights, block.values, count, step_.value_size, column, sums);
         for (int m = 0; m < ROWS; m++)
             for (int v = 0; v < VECTORS; v++) store(&scratch_.sums[first + m][column + v * LANES], sums[m][v]);
     }
 
     // Scores to weights of one row, and what was summed before to the new scale (online softmax, base 2).
-    void soften(const Block<T>& block, int row, float* scores, T* weights, bool some_hidden) {
-        const Range range = range_[row];
-        const float scale = step_.scale * LOG2E;
-        Floats best = all(NEVER);
-        for (int g = 0; g < block.count; g++) {
-            Floats s = load(scores + g * PAGE);
-            s = step_.soft_cap != 0 ? capped(s) : s * scale;
-            if (some_hidden) {
-                const Ints lane = lane_numbers(), key = lane + block.first_key[g];
-                s = choose((lane >= block.span[g].from) & (lane < block.span[g].to) & (key >= range.from) &
-                               (key < range.to), s, all(NEVER));
+    void soften(const Block<T>& block, int count, int row, float* scores, T* weights, bool some_hidden) {
+        float scale = step_.scale * LOG2E;
+        if (step_.soft_cap != 0 || scale <= 0) {
+            for (int g = 0; g < count; g++) {
+                const Floats s = load(scores + g * PAGE);
+                store(scores + g * PAGE, step_.soft_cap != 0 ? capped(s) : s * scale);
             }
-            store(scores + g * PAGE, s);
-            best = larger(s, best);
+            scale = 1;
         }
-        const float before = scratch_.largest[row], now = std::max(before, largest(best));
+        if (some_hidden) hide(block, count, row, scores);
+        Floats best = all(NEVER);
+        for (int g = 0; g < count; g++) best = larger(load(scores + g * PAGE), best);
+        const float before = scratch_.largest[row];
+        float now = before;
+        if (any_above(best * scale, before)) {
+            now = largest(best * scale);
+            rescale(row, before == NEVER ? 0.0f : std::exp2(before - now));
+            scratch_.largest[row] = now;
+        }
         if (now == NEVER) {
-            std::fill_n(weights, block.count * PAGE, T(0));
+            std::fill_n(weights, count * PAGE, T(0));
             return;
         }
-        Floats total = {};
-        for (int g = 0; g < block.count; g++) {
-            const Floats s = load(scores + g * PAGE);
-            Floats weight = exp2_of(s - now);
-            if (some_hidden) weight = choose(s == all(NEVER), Floats{}, weight);
-            total += weight;
-            store_narrow(weights + g * PAGE, weight);
+        const Floats factor = all(scale), shift = all(-now);
+        Floats total[2] = {load(scratch_.total[row]), Floats{}};
+        int g = 0;
+        for (; g + 2 <= count; g += 2) {
+            const Floats low = weight_of(multiply_add(load(scores + g * PAGE), factor, shift));
+            const Floats high = weight_of(multiply_add(load(scores + (g + 1) * PAGE), factor, shift));
+            total[0] += low;
+            total[1] += high;
+            store_narrow(weights + g * PAGE, low, high);
         }
-        const float factor = before == NEVER ? 0.0f : std::exp2(before - now);
-        scratch_.largest[row] = now;
-        scratch_.total[row] = scratch_.total[row] * factor + sum(total);
-        if (factor != 1.0f)
-            for (int d = 0; d < step_.value_size; d += LANES)
-                store(&scratch_.sums[row][d], load(&scratch_.sums[row][d]) * factor);
+        if (g < count) {
+            const Floats last = weight_of(multiply_add(load(scores + g * PAGE), factor, shift));
+            total[0] += last;
+            store_narrow(weights + g * PAGE, last);
+        }
+        store(scratch_.total[row], total[0] + total[1]);
+    }
+
+    static Floats weight_of(Floats x) { return sizeof(T) == 2 ? rough_exp2_of(x) : exp2_of(x); }
+
+    void hide(const Block<T>& block, int count, int row, float* scores) const {
+        const Range range = range_[row];
+        for (int g = 0; g < count; g++) {
+            const Ints lane = lane_numbers(), key = lane + block.first_key[g];
+            const Ints seen = (lane >= block.span[g].from) & (lane < block.span[g].to) & (key >= range.from) &
+                              (key < range.to);
+            store(scores + g * PAGE, choose(seen, load(scores + g * PAGE), all(NEVER)));
+        }
+    }
+
+    void rescale(int row, float factor) {
+        store(scratch_.total[row], load(scratch_.total[row]) * factor);
+        for (int d = 0; d < step_.value_size; d += LANES)
+            store(&scratch_.sums[row][d], load(&scratch_.sums[row][d]) * factor);
     }
 
     // soft_cap * tanh(score * scale / soft_cap), in base 2.
@@ -268,7 +315,7 @@ template <class T> class Worker {
     void finish(const AttentionItem& item, int kv_head, int rows, int group) {
         for (int m = 0; m < rows; m++) {
             const long at = long(item.first_partial + m / group) * step_.heads + kv_head * group + m % group;
-            const float total = scratch_.total[m], factor = total > 0 ? 1 / total : 0;
+            const float total = sum(load(scratch_.total[m])), factor = total > 0 ? 1 / total : 0;
             float* output = step_.partial_outputs + at * step_.value_size;
             for (int d = 0; d < step_.value_size; d += LANES) store(output + d, load(&scratch_.sums[m][d]) * factor);
             step_.partial_sums[at] = total > 0 ? scratch_.largest[m] + std::log2(total) : NEVER;
@@ -279,6 +326,8 @@ template <class T> class Worker {
     Scratch<T>& scratch_;
     const T* query_[MOST_ROWS];
     Range range_[MOST_ROWS];
+    const Span* ahead_ = nullptr;  // of the block after this one
+    int ahead_count_ = 0;
 };
 
 template <class T> void write_new(const AttentionStep& step, int token) {

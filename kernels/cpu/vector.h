@@ -42,14 +42,23 @@ static inline float largest(Floats x) {
     return x[0];
 }
 
+// Whether a number of x is above `bound`.
+static inline bool any_above(Floats x, float bound) {
+#if defined(__AVX512F__)
+    return _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(bound), _CMP_GT_OQ) != 0;
+#else
+    return largest(x) > bound;
+#endif
+}
+
 static inline float sum(Floats x) {
     for (int distance = 8; distance; distance /= 2) x += swapped(x, distance);
     return x[0];
 }
 
-// 2^x for x <= 0; 2^-126 below that. The polynomial is 2^f on [-1/2, 1/2], relative error 2e-7.
+// 2^x for x <= 0; 0 below -127. The polynomial is 2^f on [-1/2, 1/2], relative error 2e-7.
 static inline Floats exp2_of(Floats x) {
-    x = larger(x, all(-126.0f));
+    x = larger(x, all(-127.0f));
     const Floats shifted = x + 12582912.0f;  // 1.5 * 2^23: the fraction is rounded away
     const Floats f = x - (shifted - 12582912.0f);
     Floats p = all(1.5403530e-4f);
@@ -61,6 +70,18 @@ static inline Floats exp2_of(Floats x) {
     p = p * f + 1.0f;
     const Ints exponent = ((Ints)shifted << 23) + 0x3f800000;
     return p * (Floats)exponent;
+}
+
+// The same for what is rounded to bf16: relative error 1e-4, a twentieth of that rounding's.
+static inline Floats rough_exp2_of(Floats x) {
+    x = larger(x, all(-127.0f));
+    const Floats shifted = x + 12582912.0f;
+    const Floats f = x - (shifted - 12582912.0f);
+    Floats p = all(5.5008929e-2f);
+    p = multiply_add(p, f, all(2.4221098e-1f));
+    p = multiply_add(p, f, all(6.9328290e-1f));
+    p = multiply_add(p, f, all(1.0f));
+    return (Floats)((Ints)p + ((Ints)shifted << 23));
 }
 
 static inline float widen(bf16 x) {
@@ -104,6 +125,20 @@ static inline void store_narrow(bf16* p, Floats x) {
 #endif
 }
 static inline void store_narrow(float* p, Floats x) { store(p, x); }
+
+// 32 floats to 32 bf16.
+static inline void store_narrow(bf16* p, Floats x, Floats y) {
+#if defined(__AVX512BF16__)
+    _mm512_storeu_si512(p, (__m512i)_mm512_cvtne2ps_pbh((__m512)y, (__m512)x));
+#else
+    store_narrow(p, x);
+    store_narrow(p + LANES, y);
+#endif
+}
+static inline void store_narrow(float* p, Floats x, Floats y) {
+    store(p, x);
+    store(p + LANES, y);
+}
 
 static inline const char* instructions() {
 #if defined(__AVX512BF16__)
