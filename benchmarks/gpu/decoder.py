@@ -10,7 +10,7 @@ import torch
 from cases import Step, Tokens, uniform
 from semlang.kernels.triton.attention import DevicePlan, Pool, TritonAttention
 from semlang.kernels.triton.plan import LayerGroup, Plan, Planner
-from semlang.kernels.triton.tiles import tiles_for
+from semlang.kernels.triton.tuned import tiles_on
 from timing import captured, seconds
 from torch import Tensor
 from torch.nn import functional
@@ -57,7 +57,7 @@ class Decoder:
         for pool in self.pools:
             pool.keys.normal_(generator=generator)
             pool.values.normal_(generator=generator)
-        tiles = tiles_for(one.size, one.size, str(one.dtype).removeprefix("torch."))
+        tiles = tiles_on(device, one.size, one.size, str(one.dtype).removeprefix("torch."))
         self.attention = TritonAttention(tiles, device)
         self.planner = Planner(tiles, self.attention.programs)
         self.plan = DevicePlan(device)

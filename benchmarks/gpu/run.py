@@ -1,52 +1,39 @@
-"""Attention over context trees on a GPU: correctness, times beside other libraries, the roofline, decoding speed.
+"""Attention over context trees on a GPU: correctness, tiles, times beside other libraries, the roofline, whole engines.
 
-    python benchmarks/gpu/run.py [--only correctness attention decoding] [--sides ours …] [--output FILE] [--dry-run]
+    python benchmarks/gpu/run.py [--only correctness tuning attention decoding engine] [--sides ours …]
+                                 [--output FOLDER] [--limit SECONDS] [--dry-run]
 
-Needs torch with CUDA, triton and numpy, no network and no installed semlang; FlashInfer and vLLM's FlashAttention 3
-are measured where they can be imported. Every result is checked against float64 before it is timed. `--dry-run` does
-all of it on small sizes in Triton's interpreter, where times mean nothing.
+Needs torch with CUDA, triton, transformers (for `engine`) and numpy, no network and no installed semlang; FlashInfer
+and vLLM's FlashAttention 3 are measured where they can be imported. Every result is checked against float64 before it
+is timed. Each section runs by itself and ends in `--limit` seconds; report.md and results.json in the folder ($OUT
+unless given) are complete up to now at any time. `--dry-run` does all of it on small sizes in Triton's interpreter,
+where times mean nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import importlib
 import os
 import platform
 import sys
 import tempfile
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-SECTIONS = ("correctness", "attention", "decoding")
-
-
-class Report:
-    """Writes lines to the terminal and to a file; `failed` counts wrong results. `sides`: what is compared."""
-
-    def __init__(self, file: TextIO | None) -> None:
-        self._file = file
-        self.failed = 0
-        self.sides: list[str] = []
-
-    def line(self, text: str = "") -> None:
-        for place in (sys.stdout, self._file):
-            if place is not None:
-                print(text, file=place, flush=True)
-
-    def check(self, name: str, error: float, bound: float) -> None:
-        """A NaN is too far as well."""
-        good = error <= bound
-        self.failed += not good
-        self.line(f"| {name} | {error:.1e} | {'ok' if good else f'WRONG, more than {bound:.0e}'} |")
+SECTIONS = {"correctness": "sections", "tuning": "tuning", "attention": "sections", "decoding": "sections",
+            "engine": "engine_speed"}
+"""Each section and the module with the function of its name."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument("--only", nargs="+", choices=list(SECTIONS), default=list(SECTIONS))
     parser.add_argument("--sides", nargs="+", metavar="NAME", help="compare only these; see sides.SIDES")
-    parser.add_argument("--output", type=Path, help="also write the report to this file")
+    parser.add_argument("--output", type=Path, default=os.environ.get("OUT"), help="folder for report and results")
+    parser.add_argument("--limit", type=float, default=420.0, help="seconds for each section")
     parser.add_argument("--dry-run", action="store_true", help="small sizes, in Triton's interpreter")
     options = parser.parse_args()
     if options.dry_run:
@@ -58,15 +45,16 @@ def main() -> int:
         print("there is no CUDA device; --dry-run shows what would be measured", file=sys.stderr)
         return 2
     device = torch.device("cpu" if options.dry_run else "cuda")
-    with open(options.output, "w") if options.output else open(os.devnull, "w") as file:
-        report = Report(file)
-        describe(report, device)
-        import sections
+    import sections
+    from findings import Report
 
-        report.sides = [side for side in sections.SIDES if not options.sides or side in options.sides]
-        for section in options.only:
-            getattr(sections, section)(report, device)
-        report.line(f"\n{report.failed} wrong results" if report.failed else "\nAll results are right.")
+    report = Report(Path(options.output) if options.output else None, options.limit)
+    describe(report, device)
+    report.sides = [side for side in sections.SIDES if not options.sides or side in options.sides]
+    for section in options.only:
+        report.begin(section)
+        getattr(importlib.import_module(SECTIONS[section]), section)(report, device)
+    report.line(f"\n{report.failed} wrong results" if report.failed else "\nAll results are right.")
     return 1 if report.failed else 0
 
 
@@ -80,7 +68,7 @@ def make_importable() -> None:
         sys.path.insert(0, folder)
 
 
-def describe(report: Report, device: object) -> None:
+def describe(report: Any, device: object) -> None:
     import torch
     import triton
 

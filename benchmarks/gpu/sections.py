@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
 
 import numpy as np
 import torch
 from cases import Layer, Levels, Step, exact, ragged, tensors, uniform
 from decoder import LLAMA_3_8B, SMALL, decode
+from findings import Report, stop_late
 from semlang.kernels.triton.attention import DevicePlan, Pool, TritonAttention
 from semlang.kernels.triton.plan import LayerGroup, Planner
 from semlang.kernels.triton.tiles import Tiles, tiles_for
@@ -30,14 +30,6 @@ PROMPTS: dict[str, tuple[Levels, int]] = {
 }
 BOUND = {torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 1.5e-2}
 """Relative distance from float64."""
-
-
-class Report(Protocol):
-    sides: list[str]
-
-    def line(self, text: str = "") -> None: ...
-
-    def check(self, name: str, error: float, bound: float) -> None: ...
 
 
 def correctness(report: Report, device: torch.device) -> None:
@@ -139,6 +131,8 @@ def attention(report: Report, device: torch.device) -> None:
     report.line("|---|" + "---|" * (len(report.sides) + 3))
     notes: dict[str, str] = {}
     for name, (levels, new) in points.items():
+        if stop_late(report):
+            break
         row(report, name, uniform(levels, new), layer, machine, device, notes)
     for side, reason in notes.items():
         report.line(f"\n– for {side}: {reason}.")
@@ -153,6 +147,7 @@ def row(report: Report, name: str, step: Step, layer: Layer, machine: Machine, d
     checked = (np.array(leaves)[:, None] * step.new + np.arange(step.new)).reshape(-1)
     cells = []
     own = 0.0
+    times: dict[str, float | None] = {}
     for side_name in report.sides:
         try:
             side = SIDES[side_name](step, layer, data)
@@ -171,11 +166,14 @@ def row(report: Report, name: str, step: Step, layer: Layer, machine: Machine, d
             cells.append("–")
         else:
             own = own or taken
+            times[side_name] = taken
             cells.append(f"{taken * 1e6:.1f}")
         torch.cuda.empty_cache() if device.type == "cuda" else None
     bound = machine.least_seconds(step.least_bytes(layer), step.operations(layer))
-    times = f"{bound * 1e6:.1f} | {' | '.join(cells)}"
-    report.line(f"| {name} | {times} | {own / bound:.2f} | {planning(step, layer):.0f} |")
+    planned = planning(step, layer)
+    report.line(f"| {name} | {bound * 1e6:.1f} | {' | '.join(cells)} | {own / bound:.2f} | {planned:.0f} |")
+    report.row(point=name, levels=step.levels, new=step.new, bound=bound, bytes=step.least_bytes(layer),
+               operations=step.operations(layer), seconds=times, planning=planned / 1e6)
 
 
 def planning(step: Step, layer: Layer) -> float:
@@ -200,6 +198,8 @@ def decoding(report: Report, device: torch.device) -> None:
     report.line("|---|---|---|---|---|---|---|")
     for rows, prefix in sizes:
         for shared in (True, False):
+            if stop_late(report):
+                return
             where = f"| {rows} | {prefix} | {'shared' if shared else 'copied'} |"
             try:
                 speed = decode(shape, rows, prefix, own, count, device, shared=shared)
@@ -209,4 +209,5 @@ def decoding(report: Report, device: torch.device) -> None:
             finally:
                 torch.cuda.empty_cache() if cuda else None
             times = (speed.step, speed.planning, speed.attention)
+            report.row(rows=rows, prefix=prefix, own=own, count=count, shared=shared, **vars(speed))
             report.line(f"{where} {speed.tokens:.0f} | {' | '.join(f'{each * 1e3:.2f}' for each in times)} |")

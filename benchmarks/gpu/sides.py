@@ -10,7 +10,7 @@ import torch
 from cases import PAGE, Layer, Step, Tensors
 from semlang.kernels.triton.attention import DevicePlan, Pool, TritonAttention
 from semlang.kernels.triton.plan import LayerGroup, Planner
-from semlang.kernels.triton.tiles import tiles_for
+from semlang.kernels.triton.tuned import tiles_on
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -25,9 +25,7 @@ class NotHere(Exception):
 def ours(step: Step, layer: Layer, data: Tensors, *, invariant: bool = False) -> Side:
     """The Triton kernels of this project."""
     device = data.query.device
-    major, minor = torch.cuda.get_device_capability(device) if device.type == "cuda" else (9, 0)
-    tiles = tiles_for(layer.size, layer.size, str(layer.dtype).removeprefix("torch."), 10 * major + minor,
-                      one=invariant)
+    tiles = tiles_on(device, layer.size, layer.size, str(layer.dtype).removeprefix("torch."), one=invariant)
     kernels = TritonAttention(tiles, device)
     plan = DevicePlan(device)
     plan.load(Planner(tiles, kernels.programs, invariant=invariant).plan(

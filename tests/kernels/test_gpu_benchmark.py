@@ -1,5 +1,6 @@
 """The GPU benchmark runs: without a GPU in Triton's interpreter, on small sizes."""
 
+import json
 import os
 import runpy
 import subprocess
@@ -22,7 +23,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_dry_run(tmp_path: Path) -> None:
-    done = run("--dry-run", "--output", str(tmp_path / "report.md"))
+    done = run("--dry-run", "--output", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "report.md").read_text() == done.stdout
     lines = done.stdout.splitlines()
@@ -35,10 +36,22 @@ def test_dry_run(tmp_path: Path) -> None:
     assert sum("| ok |" in line for line in lines) >= 7
     decoded = [line.split(" | ") for line in lines if " | shared | " in line or " | copied | " in line]
     assert len(decoded) == 2 and all(float(row[3].strip(" |")) > 0 for row in decoded)
+    ways = [line.split(" | ") for line in lines if line.startswith("| 3 | 24 | ")]
+    assert [row[4] for row in ways] == ["all on", "no CUDA graphs, no overlap", "copied prefix"]
+    assert all(float(row[5]) > 0 for row in ways)
+    rows = json.loads((tmp_path / "results.json").read_text())
+    assert {row["section"] for row in rows} == {"correctness", "tuning", "attention", "decoding", "engine"}
+    assert all(row["seconds"]["ours"] > 0 for row in rows if row["section"] == "attention")
+    assert "16/16/float16" in json.loads((tmp_path / "tuned.json").read_text())["interpreted"]
+
+
+def test_a_section_ends_in_its_time() -> None:
+    done = run("--dry-run", "--only", "attention", "--limit", "0")
+    assert done.returncode == 0 and "its time is over" in done.stdout and "| three levels |" not in done.stdout
 
 
 def test_wrong_results_are_failures() -> None:
-    report = runpy.run_path(str(SCRIPT))["Report"](None)
+    report = runpy.run_path(str(SCRIPT.with_name("findings.py")))["Report"](None)
     report.check("good", 1e-4, 1e-3)
     assert report.failed == 0
     report.check("far", 1e-2, 1e-3)
