@@ -25,6 +25,7 @@ def ask_history(history: str, incident: Mapping[str, Any], diagnosis: str, k: in
 
     `history` is the file of a store, "" for that of the samples.
     """
+    from .embedding import EmbeddingError
     from .store import StoreError
 
     store, candidates, known, problem = history, list[Candidate](), list[str](), ""
@@ -35,7 +36,7 @@ def ask_history(history: str, incident: Mapping[str, Any], diagnosis: str, k: in
         known = known_categories(store, time)
     except ImportError as error:
         problem = f"{error.name} is not installed: pip install 'semlang[rca]'"
-    except (StoreError, ValueError, OSError, sqlite3.Error) as error:
+    except (EmbeddingError, StoreError, ValueError, OSError, sqlite3.Error) as error:
         problem = str(error)
     return {"store": store, "candidates": candidates, "known": known, "problem": problem}
 

@@ -109,7 +109,7 @@ def answer(report: Report, say: Say) -> list[tuple[str, str]]:
         new = " (a new category)" if cause["is_new"] else ""
         lines.append(("Cause:", f"{say(cause['category'])}{new}: {statement(cause['statement'], say)}"))
         if cause["rationale"]:
-            lines.append(("Why:", say(cause["rationale"])))
+            lines.append(("In the words of the model, not checked:", say(cause["rationale"])))
     else:
         lines.append(("No cause:", ENDINGS[report["ending"]]))
     if report["conclusion"]["shown"]:

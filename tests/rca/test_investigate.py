@@ -1,6 +1,7 @@
 """investigate.sem on the reference engine: samples, recorded investigations, stages that fail, budgets, learning."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from investigating import FIXTURES, SAMPLES, TRUTH, investigate, run, sample, valid
 from semlang.cli.main import main
 from semlang.programs.rca.masking import unmask
-from semlang.programs.rca.past import elect
+from semlang.programs.rca.past import elect, sample_store
 from semlang.programs.rca.samples.past import past_incidents
 from semlang.programs.rca.store import Store
 from test_collect import INVESTIGATIONS
@@ -104,6 +105,19 @@ def test_a_history_that_is_not_there_is_said() -> None:
     report = valid(result["outputs"]["report"])
     assert report["similar"] == []
     assert any("the history: there is no history /nowhere" in problem for problem in report["missing"])
+
+
+def test_without_the_libraries_of_retrieval_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SEMC_CACHE", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.setitem(sys.modules, "sklearn.feature_extraction.text", None)
+    sample_store.cache_clear()
+    try:
+        report = investigate(sample("0001.json"))
+    finally:
+        sample_store.cache_clear()
+    assert report["similar"] == [] and report["confidence"]["samples"] == 2
+    assert any("pip install 'semlang[rca]'" in line for line in report["missing"])
 
 
 def test_an_investigation_joins_the_history_with_its_cause_or_with_none(tmp_path: Path) -> None:
