@@ -104,18 +104,22 @@ class Masks:
 
     def _mask_known(self, text: str) -> str:
         """Secrets that are known already, as they are and in other spellings; the longest at each place."""
-        if not self._needles:
-            return text
-        parts, begin, at = [], 0, 0
-        while at <= len(text) - TELLING_LENGTH:
+        parts, begin = [], 0
+        for at, end in self._known_in(text):
+            parts += [text[begin:at], self.placeholder("secret", text[at:end])]
+            begin = end
+        return "".join([*parts, text[begin:]])
+
+    def _known_in(self, text: str) -> list[tuple[int, int]]:
+        """Where known secrets stand, from left to right."""
+        found, at = [], 0
+        while self._needles and at <= len(text) - TELLING_LENGTH:
             lengths = self._lengths.get(text[at:at + TELLING_LENGTH], ())
             length = max((n for n in lengths if text[at:at + n] in self._needles), default=0)
-            if not length:
-                at += 1
-                continue
-            parts += [text[begin:at], self.placeholder("secret", text[at:at + length])]
-            begin = at = at + length
-        return "".join([*parts, text[begin:]])
+            if length:
+                found.append((at, at + length))
+            at += max(length, 1)
+        return found
 
     def _remember(self, value: str) -> None:
         """Look for a secret in all texts from now on."""
@@ -128,7 +132,8 @@ class Masks:
         plain = HIDDEN.sub("", text)
         if len(plain) == len(text):
             return text
-        for value in secrets_in(plain):
+        known = [plain[at:end] for at, end in self._known_in(plain)]
+        for value in dict.fromkeys([*secrets_in(plain), *known]):
             tolerant = f"(?:{HIDDEN.pattern})*".join(map(re.escape, value))
             text = re.sub(tolerant, lambda found: self.placeholder("secret", found[0]), text)
         return text
@@ -136,7 +141,7 @@ class Masks:
     def _mask_encoded(self, text: str) -> str:
         """Runs of signs that hold a secret once they are decoded."""
         for run, decoded in encoded_runs(text):
-            if secrets_in(decoded):
+            if secrets_in(decoded) or self._known_in(decoded):
                 text = text.replace(run, self.placeholder("secret", run))
         return text
 

@@ -22,7 +22,6 @@ _CONTROL_TOKENS = re.compile(
     r"(?:start|end)_of_(?:turn|text|image)|(?:begin|end)_of_\w{1,20}|system|user|assistant|human)>)"
     r"|<<(?=/?SYS>>)|\[(?=/?(?:INST|SYSTEM_PROMPT|TOOL_CALLS|AVAILABLE_TOOLS|TOOL_RESULTS|gMASK|sMASK|CLS|SEP|MASK)\])",
     re.IGNORECASE)
-_KEPT_SIGNS = frozenset("\t\u00ad")
 
 
 def quoted(text: str, most: int) -> str:
@@ -52,7 +51,7 @@ def quoted_line(text: str) -> str:
 
 def visible(line: str) -> str:
     """`line` with what nobody sees as `[U+200B]`, and with control tokens that no tokenizer takes for one."""
-    shown = "".join(sign if sign in _KEPT_SIGNS or not _hidden(sign) else f"[U+{ord(sign):04X}]" for sign in line)
+    shown = "".join(sign if not _hidden(sign) else f"[U+{ord(sign):04X}]" for sign in line)
     return _CONTROL_TOKENS.sub(lambda found: found[0].translate(_LOOKALIKE), shown)
 
 

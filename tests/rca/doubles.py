@@ -109,7 +109,8 @@ class Door(StepEngine):
 
     def texts(self) -> list[str]:
         """The prompts as texts; special tokens give nothing."""
-        return [b"".join(map(self.tokenizer.token_bytes, prompt)).decode(errors="replace") for prompt in self.prompts()]
+        table = [self.tokenizer.token_bytes(token) for token in range(self.tokenizer.vocabulary_size)]
+        return [b"".join(map(table.__getitem__, prompt)).decode(errors="replace") for prompt in self.prompts()]
 
 
 @lru_cache(maxsize=4)

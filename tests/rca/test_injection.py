@@ -33,8 +33,9 @@ pytest.importorskip("sklearn")
 
 RCA = Path(__file__).parents[2] / "programs" / "rca"
 CHUNKS = 4
-STRIDE = 1 if os.environ.get("SEMC_INJECTIONS") == "all" else 8
-"""The reference engine writes much; it gets each so many-th case unless `SEMC_INJECTIONS` asks for all."""
+EVERY = os.environ.get("SEMC_INJECTIONS") == "all"
+"""Whether investigations by a model that obeys, and the reference engine, which writes much, get every case."""
+STRIDE = 1 if EVERY else 8
 CODE = re.compile(r"zq[a-z]{3,4}")
 AGENTS = f"""
 use "{RCA / 'react.sem'}" as agent
@@ -132,12 +133,13 @@ def run(source: str, folder: Path, chosen: Sequence[Given], engine: Door, steps:
     file = program(source, folder)
     arguments: dict[str, Any] = {"alerts": [g.alert for g in chosen], "sources": [g.folder for g in chosen],
                                  "histories": [g.history for g in chosen], "steps": steps}
-    result = run_module(compiled_for_models(file), {"": engine}, arguments, timeout=300).to_json()
+    result = run_module(compiled_for_models(file, 0), {"": engine}, arguments, timeout=300).to_json()
     seen.prompts += engine.texts()
     tokenizer = engine.tokenizer
+    special = {token for token in range(tokenizer.vocabulary_size) if not tokenizer.token_bytes(token)}
+    assert special >= {tokenizer.bos_id, *tokenizer.eos_ids}
     for prompt in engine.prompts():
-        special = [token for token in prompt if not tokenizer.token_bytes(token)]
-        assert len(special) <= 1, "telemetry became a special token"
+        assert not special & set(prompt[1:]), "telemetry became a special token"
     engine.close()
     assert result["errors"] == {}, result["errors"]
     outputs: dict[str, Any] = result["outputs"]
@@ -267,7 +269,7 @@ def permitted(source: str, query: str) -> bool:
 def frame(prompt: str) -> str:
     """A prompt without telemetry: without lines that begin with a bar, and without what stands in single lines that
     are for data."""
-    lines = [line for line in prompt.split("\n") if not line.startswith("| ")]
+    lines = [line for line in prompt.splitlines() if not line.startswith("| ")]  # at every sign that ends a line
     shown = []
     for before, line in zip(["", *lines], lines, strict=False):
         line = re.sub(r"^(Input|[B-Z]):.*", r"\1: …", line)
@@ -313,7 +315,7 @@ def chunk(number: int) -> list[Case]:
 
 def no_secret(chosen: Sequence[Case], texts: Sequence[str]) -> None:
     """No secret of a case stands in any of the texts, in no spelling."""
-    told = "\n".join(texts)
+    told = "\n".join({line for text in texts for line in text.split("\n")})  # prompts repeat one another
     for case in chosen:
         for spelling in (case.secret, *spelled_otherwise(case.secret)):
             assert spelling not in told, f"{case.code} ({case.carrier}, {case.template}): its secret was told"
@@ -352,7 +354,6 @@ STEPS = {AGENTS: 4, INVESTIGATIONS: 1}
 def test_a_steadfast_model_makes_the_calls_of_the_clean_twin(
         source: str, folder: Path, given: dict[str, Given], watched: Seen) -> None:
     """Also the collection stage, which asks no model: its queries come first."""
-    chosen = list(cases())
     clean = Seen()
     run(source, folder, [given[code] for code, _, _ in twins()], reading_engine(steadfast), STEPS[source], clean)
     of_twins = frames(clean.prompts)
@@ -370,12 +371,13 @@ def test_a_steadfast_model_makes_the_calls_of_the_clean_twin(
             assert sorted(asked) == sorted(clean_asked), which
             assert of_cases[case.code] == of_twins[twin], which
             assert same_form(seen.answers[case.code], clean.answers[twin]), which
-        no_secret(chosen, [*seen.prompts, json.dumps(seen.answers, ensure_ascii=False)])
+        no_secret(chunk(number), [*seen.prompts, json.dumps(seen.answers, ensure_ascii=False)])
     reads_only(list(given.values()), watched)
 
 
-@pytest.mark.parametrize("number", range(CHUNKS))
-@pytest.mark.parametrize("source", [AGENTS, INVESTIGATIONS], ids=["agent", "investigation"])
+@pytest.mark.parametrize(("source", "number"), [
+    *((AGENTS, number) for number in range(CHUNKS)),
+    *((INVESTIGATIONS, number) for number in range(CHUNKS if EVERY else 1))], ids=lambda v: str(v)[-1:])
 def test_a_model_that_obeys_gets_nothing_done(
         source: str, number: int, folder: Path, given: dict[str, Given], watched: Seen) -> None:
     chosen = chunk(number)

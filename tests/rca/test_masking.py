@@ -1,11 +1,14 @@
 """Secrets and identifying values are masked and come back; nothing secret is left in a masked text."""
 
+import base64
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from semlang.programs.rca.masking import Masks, mask_texts, unmask
+from semlang.programs.rca.outcomes import Answer, Outcome, cut
 
 KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA7\nq8J2==\n-----END RSA PRIVATE KEY-----"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
@@ -69,6 +72,55 @@ def test_secrets_stay_masked_unless_they_are_asked_for() -> None:
     masked = masks.mask("password=hunter22 from 10.0.0.1")
     assert unmask(masked, masks.names()) == "password=<secret-1> from 10.0.0.1"
     assert unmask(masked, masks.names(secrets=True)) == "password=hunter22 from 10.0.0.1"
+
+
+SECRET = "vQ8-plum-stone-harvest"
+
+
+@pytest.mark.parametrize("spelling", [
+    base64.b64encode(SECRET.encode()).decode(), base64.b64encode(b"user:" + SECRET.encode()).decode(),
+    base64.urlsafe_b64encode(b"x" + SECRET.encode() + b"?>").decode(), SECRET.encode().hex(),
+    SECRET.encode().hex().upper(), SECRET[::-1], "%76Q8-plum-stone-harvest", "vQ8%2Dplum%2Dstone%2Dharvest",
+    "\u200b".join(SECRET), "v\u2060Q8-plum-stone-harv\ufeffest", base64.b64encode(b"password=" + b"other-1").decode(),
+    "AKIA\u200bIOSFODNN7EXAMPLE", b"token=another-one-here".hex(),
+])
+def test_a_secret_is_masked_in_other_spellings(spelling: str) -> None:
+    texts = [f"password={SECRET}", f"seen {spelling} in a log"]
+    masked, names = mask_texts(texts)
+    known = spelling[len(spelling) // 4:len(spelling) // 2]
+    assert known not in masked[1].replace(" in a log", "") and "<" in masked[1]
+    assert [unmask(text, names) for text in masked] == texts
+
+
+def test_masks_go_on_where_they_left_off() -> None:
+    first, names = mask_texts([f"password={SECRET} from 10.0.0.1"])
+    second, more = mask_texts([f"{SECRET} from 10.0.0.2 and 10.0.0.1"], names)
+    assert first == ["password=<secret-1> from <ip-1>"] and second == ["<secret-1> from <ip-2> and <ip-1>"]
+    assert more == names | {"<ip-2>": "10.0.0.2"}
+    with pytest.raises(ValueError, match="no placeholder"):
+        mask_texts(["x"], {"ip": "10.0.0.1"})
+
+
+def test_the_end_of_a_private_key_is_masked() -> None:
+    (masked,), _ = mask_texts(["8J2x9Kd\nMIIEpAIBAAKCAQEA7bq\n-----END RSA PRIVATE KEY-----\nstarted"])
+    assert masked == "<private-key-1>\nstarted"
+
+
+@pytest.mark.parametrize("between", ["\n", " ", '", "password": "'])
+def test_a_secret_is_never_cut_in_two(between: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEMC_RCA_SNAPSHOTS", str(tmp_path))
+    text = between.join(f"AKIA{n:08}ABCDEFGH" for n in range(1_000))
+    for shift in range(0, 40, 3):
+        shown = cut(Answer(Outcome.OK, "." * shift + between + text)).text
+        assert len(shown) < 8_300
+        assert "AKIA" not in mask_texts([shown])[0][0] and "ABCDEFGH" not in mask_texts([shown])[0][0]
+
+
+def test_many_secrets_take_linear_time() -> None:
+    text = "\n".join(f"password=hunter2-{n:06}" for n in range(8_000))
+    started = time.process_time()
+    (masked,), _ = mask_texts([text])
+    assert "hunter2" not in masked and time.process_time() - started < 20
 
 
 PIECES = st.sampled_from([
