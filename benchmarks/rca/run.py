@@ -159,12 +159,12 @@ HEAD = ["| program | side | calls | filled tokens | generated | makespan s | × 
         "|---|---|---|---|---|---|---|---|"]
 
 EXPLANATION = """\
-`benchmarks/rca/run.py`. `compiled` runs a program at -O2: all its calls, its collection and its reports. The other sides
-make the same calls with the same tokens on the same engine, one request after the other, without any host work between
-them. The baseline of the goals (3 times fewer filled tokens for batch and confidence, half the makespan) is `one by one`:
-each request fills its whole prompt, as a pipeline that calls an API does. With a prefix cache a request finds what earlier
-ones have filled; what is left then is what running calls together saves. Seconds are medians (lowest … highest), ratios
-those to the compiled run of the same turn.
+`benchmarks/rca/run.py`. `compiled` runs a program at -O2: all its calls, its collection and its reports. The other
+sides make the same calls with the same tokens on the same engine, one request after the other, without any host work
+between them. The baseline of the goals (3 times fewer filled tokens for batch and confidence, half the makespan) is
+`one by one`: each request fills its whole prompt, as a pipeline that calls an API does. With a prefix cache a request
+finds what earlier ones have filled; what is left then is what running calls together saves. Seconds are medians
+(lowest … highest), ratios those to the compiled run of the same turn.
 """
 
 
@@ -200,8 +200,8 @@ def main() -> None:
         rows += found
     if options.output:
         options.output.write_text("\n".join(
-            ["# Root-cause analysis: compiled, and one request at a time", "", f"{title}.", "", EXPLANATION, *HEAD, *rows,
-             ""]),
+            ["# Root-cause analysis: compiled, and one request at a time", "", f"{title}.", "", EXPLANATION, *HEAD,
+             *rows, ""]),
             encoding="utf-8")
 
 
