@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from transformers.pytorch_utils import Conv1D
 
-from ...kernels.cpu.decoder import Linear, unpacked
+from ...kernels.cpu.decoder import unpacked
+from ...kernels.cpu.linear import PackedWeights
 from .native_parts import Weights
 
 
@@ -17,9 +18,10 @@ class Mover:
     """Takes weights out of modules, so that memory holds them once; `give_back` undoes that."""
 
     def __init__(self) -> None:
-        self._moved: list[tuple[list[nn.Module], list[int], Tensor, Linear, int]] = []
+        self._moved: list[tuple[list[nn.Module], list[int], Tensor, PackedWeights, int]] = []
 
-    def take(self, modules: Sequence[nn.Module], rows: Tensor | None = None, inputs: int | None = None) -> Linear:
+    def take(self, modules: Sequence[nn.Module], rows: Tensor | None = None,
+             inputs: int | None = None) -> PackedWeights:
         """A linear layer of the modules' weights, one below the other, in the order of `rows`; -1 is a row of zeros.
 
         `rows` int64 [outputs] holds each row once; None is all as they are. `inputs`: with columns of zeros at the end.
@@ -31,7 +33,7 @@ class Mover:
         rows = torch.arange(len(weight)) if rows is None else rows
         biases = [part.bias if part.bias is not None else weight.new_zeros(len(part.weight)) for part in parts]
         bias = _rows_of(torch.cat(biases), rows) if any(part.bias is not None for part in parts) else None
-        linear = Linear.of(pad(_rows_of(weight, rows), (0, (inputs or width) - width)), bias)
+        linear = PackedWeights.of(pad(_rows_of(weight, rows), (0, (inputs or width) - width)), bias)
         self._moved.append((list(modules), heights, rows, linear, width))
         for module in modules:
             _set_weight(module, weight.new_empty(0, 0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,14 +21,13 @@ from .decoder_structures import (
     Activation,
     DecoderFields,
     LayerFields,
-    LinearFields,
     NormFields,
     NormKind,
     StepFields,
     WeightKind,
 )
 from .library import Kernels
-from .linear import PANEL, pack
+from .linear import PANEL, PackedWeights
 from .plan import ItemPlan
 
 ENTRIES = {torch.bfloat16: "decode_bf16", torch.float32: "decode_float"}
@@ -48,28 +47,6 @@ class Norm:
     def fields(self) -> NormFields:
         """For the kernel."""
         return NormFields(self.weight.data_ptr(), _pointer(self.bias), self.epsilon, self.kind)
-
-
-@dataclass(frozen=True)
-class Linear:
-    """A linear layer of `inputs` and `outputs` with `packed` weights (`linear.pack`); `bias` float32 for all panels."""
-
-    packed: Tensor
-    bias: Tensor | None
-    outputs: int
-    inputs: int
-
-    @staticmethod
-    def of(weight: Tensor, bias: Tensor | None) -> Linear:
-        """From `weight` [outputs, inputs], with an even number of inputs, and `bias` [outputs]."""
-        outputs, inputs = weight.shape
-        padded = None if bias is None else pad(bias.detach().float(), (0, -outputs % PANEL)).contiguous()
-        return Linear(pack(weight.detach()), padded, outputs, inputs)
-
-    def fields(self) -> LinearFields:
-        """For the kernel."""
-        kind = WeightKind[str(self.packed.dtype).removeprefix("torch.")]
-        return LinearFields(self.packed.data_ptr(), None, _pointer(self.bias), self.outputs, self.inputs, kind)
 
 
 class Turns:
@@ -100,7 +77,7 @@ class DecoderLayer:
     """
 
     norms: Mapping[str, Norm]
-    linears: Mapping[str, Linear]
+    linears: Mapping[str, PackedWeights]
     turns: Turns | None
     sinks: Tensor | None
     window: int | None
@@ -132,7 +109,7 @@ class DecoderModel:
     embedding: Tensor | None
     positions: Tensor | None
     before_head: Norm | None
-    head: Linear
+    head: PackedWeights
     hidden: int
     dtype: torch.dtype
     embedding_factor: float = 1.0
@@ -256,11 +233,23 @@ def gated_order(gate: Tensor, partner: Tensor) -> Tensor:
     return torch.stack(panels, 1).flatten()
 
 
-def unpacked(linear: Linear) -> Tensor:
-    """The weights [outputs, inputs] again."""
-    pair = linear.packed.shape[-1] if linear.packed.dim() == 4 else 1
-    panels = linear.packed.reshape(-1, linear.inputs // pair, PANEL, pair)
-    return panels.permute(0, 2, 1, 3).reshape(-1, linear.inputs)[: linear.outputs]
+def unpacked(weights: PackedWeights) -> Tensor:
+    """The numbers [outputs, inputs] again, of weights that are not in 8 bits."""
+    pair = weights.packed.shape[-1] if weights.kind is WeightKind.bfloat16 else 1
+    panels = weights.packed.reshape(-1, weights.inputs // pair, PANEL, pair)
+    return panels.permute(0, 2, 1, 3).reshape(-1, weights.inputs)[: weights.outputs]
+
+
+def in_8_bits(model: DecoderModel) -> DecoderModel:
+    """`model` with its linear layers in 8 bits; embeddings keep their dtype."""
+    def smaller(weights: PackedWeights) -> PackedWeights:
+        fewer = PackedWeights.of(unpacked(weights), None, WeightKind.int8)
+        return replace(fewer, bias=weights.bias)
+
+    embedding = model.embedding if model.embedding is not None else unpacked(model.head).contiguous()
+    layers = [replace(layer, linears={name: smaller(part) for name, part in layer.linears.items()})
+              for layer in model.layers]
+    return replace(model, layers=layers, embedding=embedding, head=smaller(model.head))
 
 
 def _nothing() -> None:

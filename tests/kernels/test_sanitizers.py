@@ -14,9 +14,11 @@ import sys
 from pathlib import Path
 import torch
 from semlang.kernels.cpu.library import Kernels, build_kernels
+from semlang.kernels.cpu.decoder import in_8_bits
 from semlang.kernels.cpu.decoder_structures import WeightKind
 from semlang.kernels.cpu.elementwise import GatedLayer, RmsNorm
 from semlang.kernels.cpu.linear import PackedLinear
+from decoders import logits, random_decoder
 from test_cpu_kernels import error
 from trees import TREES, step
 
@@ -38,6 +40,14 @@ for dtype in (torch.float32, torch.bfloat16):
     RmsNorm(torch.ones(48, dtype=dtype), 1e-5, kernels)(torch.randn(3, 48).to(dtype))
     parts = [torch.nn.Linear(a, b).to(dtype) for a, b in ((40, 48), (40, 48), (48, 40))]
     GatedLayer(*parts, kernels)(torch.randn(3, 40).to(dtype))
+    trees = [TREES["mixed"], TREES["three levels, ragged"], ([(-1, 300), (0, 3)], [(0, 290), (1, 1)])]
+    for threads, size, inner, plain in ((1, 16, 50, False), (2, 48, 64, True), (5, 16, 50, True), (2, 48, 64, False)):
+        torch.set_num_threads(threads)
+        model = random_decoder(dtype, size=size, inner=inner, plain=plain)
+        for tree in trees:
+            assert logits(kernels, model, step(*tree, "pages")).shape[1] == 70
+    logits(kernels, in_8_bits(model), step(*trees[0], "pages"))
+torch.set_num_threads(2)
 print("clean", flush=True)
 linear = torch.nn.Linear(64, 64)
 packed = PackedLinear(linear.weight, linear.bias, kernels)
