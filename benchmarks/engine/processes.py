@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import selectors
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -36,7 +37,7 @@ class EngineProcess:
     def start(self) -> None:
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-                                             env=self._variables)
+                                             env=self._variables, start_new_session=True)
 
     def ask(self, question: dict[str, Any], limit: float) -> dict[str, Any]:
         """The answer, within `limit` seconds. Raises EngineError, or TooSlow after ending the process."""
@@ -71,10 +72,11 @@ class EngineProcess:
         return 0.0
 
     def end(self) -> None:
-        """End the process, at once."""
+        """End the process and those that it started, at once."""
         if self._process is None:
             return
-        self._process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:

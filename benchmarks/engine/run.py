@@ -73,7 +73,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--limit", type=float, help="seconds that one run may take")
-    parser.add_argument("--slow-factor", type=float, default=4.0,
+    parser.add_argument("--slow-factor", type=float, default=3.0,
                         help="engines that took so many times the fastest one's time are not run again")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies all lengths, for a quick try")
     parser.add_argument("--output", type=Path, help="Markdown file whose section for this table is replaced")

@@ -100,7 +100,9 @@ def middle(runs: Sequence[Run], figure: Callable[[Run], float]) -> float:
 def driven(cell: Cell) -> str:
     """The way that was chosen, and what the others took."""
     chosen = cell.measured[0].variant
-    others = [f"{name} {run.seconds:.2f}" for name, run in cell.trials.items() if name != chosen]
+    repeated = {name: [run.seconds for run in cell.runs if run.variant == name] for name in cell.trials}
+    others = [f"{name} {statistics.median(repeated[name] or [run.seconds]):.2f}"
+              for name, run in cell.trials.items() if name != chosen]
     return f"{chosen} ({', '.join(others)})" if others else chosen
 
 

@@ -50,7 +50,7 @@ def test_without_ours_or_peers_there_is_no_ratio() -> None:
 
 
 def test_disturbed_runs_are_marked() -> None:
-    cells = {OURS: Cell(runs=[ran(1.0, others=0.2), ran(1.0)]), "quick": cell(2.0)}
+    cells = {OURS: Cell({"plain": ran(1.0)}, runs=[ran(1.0, others=0.2), ran(1.0)]), "quick": cell(2.0)}
     text = summary(results(cells))
     assert "1.000* (50%)" in text[3] and "*" not in text[4]
     assert any("not to be quoted" in line for line in notes(results(cells)))
@@ -60,6 +60,9 @@ def test_the_best_way_of_driving_counts() -> None:
     both = Cell(trials={"plain": ran(3.0), "primed": ran(2.0, "primed")})
     assert both.measured == [ran(2.0, "primed")]
     assert "primed (plain 3.00)" in details(results({OURS: both}))[2]
+    both.runs = [ran(2.5), ran(2.6, "primed"), ran(2.4), ran(2.7, "primed")]
+    assert both.measured == [ran(2.5), ran(2.4)]
+    assert "| plain (primed 2.65) | 2 |" in details(results({OURS: both}))[2]
 
 
 def test_tokens_are_counted_and_compared() -> None:
@@ -98,7 +101,7 @@ for line in sys.stdin:
         answer = {"error": "no such thing"}
     else:
         outputs = 2 if c["shape"] == "short" else 3
-        seconds = 2.0 if c["variant"] == "plain" else 1.0
+        seconds = {"plain": 2.0, "primed": 1.1, "other": 1.0}[c["variant"]]
         answer = {"seconds": seconds, "cpu_seconds": c["seed"], "outputs": [[[1] * outputs] * 2]}
     print(json.dumps(answer), flush=True)
 '''
@@ -106,7 +109,7 @@ for line in sys.stdin:
 
 def compared(tmp_path: Path, names: list[str], limit: float = 60.0) -> Comparison:
     shapes = [Shape(name, "", SHAPE.levels, SHAPE.outputs) for name in names]
-    peer = Peer("test", "", "", shared=("plain", "primed"))
+    peer = Peer("test", "", "", shared=("plain", "primed", "other"))
     process = EngineProcess([sys.executable, "-c", ENGINE], {}, tmp_path / "log")
     comparison = Comparison([Contestant(peer, process, {}, {})], shapes, 2, lambda text: None)
     try:
@@ -122,12 +125,14 @@ def test_comparison(tmp_path: Path) -> None:
     cells = compared(tmp_path, ["s", "short", "fails", "dies", "t"]).cells
     good = cells["s"]["test"]
     assert {name: (run.seconds, run.cpu_seconds) for name, run in good.trials.items()} == {
-        "plain": (2.0, TRIAL_SEED), "primed": (1.0, TRIAL_SEED + 1)}
-    assert [(run.variant, run.cpu_seconds) for run in good.runs] == [("primed", 0), ("primed", 1), ("primed", 2)]
+        "plain": (2.0, TRIAL_SEED), "primed": (1.1, TRIAL_SEED + 1), "other": (1.0, TRIAL_SEED + 2)}
+    seeds = [run.cpu_seconds for run in good.runs]
+    assert [run.variant for run in good.runs] == ["primed", "other"] * 3 and len(set(seeds)) == 6
+    assert good.measured == good.runs[1::2] and good.outputs == [[[1] * 3] * 2]
     assert cells["short"]["test"].error == "an output of 2 tokens instead of 3"
     assert cells["fails"]["test"].error == "no such thing"
     assert "ended with code 3" in cells["dies"]["test"].error
-    assert len(cells["t"]["test"].runs) == 3, "it is started anew"
+    assert len(cells["t"]["test"].runs) == 6, "it is started anew"
 
 
 def test_too_slow(tmp_path: Path) -> None:
