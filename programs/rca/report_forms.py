@@ -156,8 +156,9 @@ def footer(report: Report) -> str:
     """The versions behind a report, what was checked, what it took."""
     checks, spent, handler = report["checks"], report["spent"], report["handler"]
     parts = [handler["version"] and f"Handler: {handler['version']}",
-             f"{checks['claims']} claims of the model: {checks['without_evidence']} without evidence, "
-             f"{checks['not_shown']} not shown by it, {checks['invented']} numbers of evidence invented"]
+             f"{checks['claims']} claims of a model: {checks['without_evidence']} without evidence, "
+             f"{checks['not_shown']} not shown by it, {checks['invented']} numbers of evidence invented"
+             if checks["claims"] else "No claim of a model"]
     if spent:
         parts.append(f"{spent['calls']} calls, {spent['prompt_tokens']} prompt tokens "
                      f"({spent['filled_tokens']} computed), {spent['generated_tokens']} generated, "
