@@ -44,6 +44,8 @@ class DeviceTorchRunner(TorchRunner):
         self._graphs: dict[int, StepGraph] = {}
         self._moves = 0
         self._buffers: StepBuffers | None = None
+        if self._triton:
+            self.kernels = _with_gpu_leaves(model, self.kernels)
         self._names = self.kernels
         self.eager_steps = 0
         """Steps whose kernels were launched one by one."""
@@ -172,6 +174,8 @@ class DeviceTorchRunner(TorchRunner):
         except Exception as error:  # whatever the model's code, a compiler or a driver raises
             self._refuse(f"{type(error).__name__}: {first_line(error)}")
             return None
+        if pools.recorded_moves != self._moves:  # the others would read buffers that are gone
+            self._graphs.clear()
         self._moves = pools.recorded_moves
         self._graphs[size] = graph
         return graph
@@ -187,6 +191,17 @@ class DeviceTorchRunner(TorchRunner):
         step = self._triton_pools.recorded_step(slots)
         buffers.logits[:size].copy_(self._compute(tokens, positions, None, step))
         step.finish()
+
+
+def _with_gpu_leaves(model: PreTrainedModel, names: str) -> str:
+    """Put Triton kernels in the place of norms and gated layers; the names of what is in use."""
+    from .gpu_leaves import use_gpu_kernels
+
+    try:
+        replaced = [name for name, count in use_gpu_kernels(model).items() if count]
+    except Exception as error:  # whatever a compiler or a driver raises
+        return f"{names}; torch norms: {type(error).__name__}: {first_line(error)}"
+    return f"{', '.join(replaced)} layers (Triton), {names}" if replaced else names
 
 
 class DevicePending:

@@ -13,7 +13,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from . import kernels
+from . import elementwise, kernels
 from .attention import attend_constants, merge_constants
 from .tiles import Tiles
 
@@ -63,6 +63,20 @@ def merge_resources(capability: int, *, heads: int, value_size: int, dtype: str)
     signature = {"output": TYPES[dtype], "plan": "*i32", "partials": "*fp32", "sums": "*fp32", "sinks": "*fp32",
                  "output_row": "i32", "output_head": "i32"}
     return _compile(kernels.merge, signature, merge_constants(heads, value_size, False), capability, 4)
+
+
+def norm_resources(capability: int, *, size: int, dtype: str) -> Resources:
+    """Compile `elementwise.rms_norm` for compute capability 80 or 90."""
+    number = TYPES[dtype]
+    signature = {"x": number, "weight": number, "y": number, "x_row": "i32", "y_row": "i32", "epsilon": "fp32"}
+    return _compile(elementwise.rms_norm, signature, elementwise.norm_constants(size), capability,
+                    elementwise.norm_warps(size), unaligned=("epsilon",))
+
+
+def gate_resources(capability: int, *, size: int, dtype: str) -> Resources:
+    """Compile `elementwise.gate` for compute capability 80 or 90."""
+    return _compile(elementwise.gate, {"x": TYPES[dtype], "y": TYPES[dtype]},
+                    {"SIZE": size, "BLOCK": elementwise.GATE_BLOCK}, capability, 4)
 
 
 def _compile(kernel: Any, signature: dict[str, str], constants: dict[str, Any], capability: int, warps: int,

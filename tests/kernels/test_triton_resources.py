@@ -55,6 +55,24 @@ def test_resources(capability: int, size: int, group: int, dtype: str, masked: b
     assert attend["programs"] >= (1 if size > 128 else 2)
 
 
+def test_norms_and_gates() -> None:
+    """They stay in registers, and move whole lines."""
+    script = """
+import json
+from dataclasses import asdict
+from semlang.kernels.triton.resources import gate_resources, norm_resources
+half = "bfloat16"
+print(json.dumps([asdict(one) for capability in (80, 90) for one in (
+    norm_resources(capability, size=4096, dtype=half), gate_resources(capability, size=14336, dtype=half))]))
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=600,
+                          check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for kernel in json.loads(done.stdout):
+        assert kernel["registers"] <= 128 and kernel["spills"] == 0
+
+
 @pytest.mark.parametrize("number", range(1, 5) if NIGHTLY else [3])
 def test_candidates_for_tuning(number: int) -> None:
     attend, _ = compiled(90, 128, 4, HALF, False, False, number)
