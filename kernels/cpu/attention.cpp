@@ -44,17 +44,15 @@ template <> struct Layout<float> {
             for (int g = 0; g < PAGES; g++) store(out[m] + g * PAGE, sums[m][g]);
     }
     template <int ROWS, int VECTORS>
-    static void add_values(const float (*weights)[KEYS], const float* const* pages, int count, int size, int column,
-                           Floats (*sums)[2]) {
-        for (int g = 0; g < count; g++)
-            for (int k = 0; k < PAGE; k++) {
-                Floats value[VECTORS];
-                for (int v = 0; v < VECTORS; v++) value[v] = load(pages[g] + long(k) * size + column + v * LANES);
-                for (int m = 0; m < ROWS; m++)
-                    for (int v = 0; v < VECTORS; v++) sums[m][v] += value[v] * weights[m][g * PAGE + k];
-            }
+    static void add_page(const float (*weights)[KEYS], int key, const float* page, int size, int from, int to,
+                         Floats (*sums)[VECTORS]) {
+        for (int k = from; k < to; k++) {
+            Floats value[VECTORS];
+            for (int v = 0; v < VECTORS; v++) value[v] = load(page + long(k) * size + v * LANES);
+            for (int m = 0; m < ROWS; m++)
+                for (int v = 0; v < VECTORS; v++) sums[m][v] += value[v] * weights[m][key + k];
+        }
     }
-    static void clear_value(float* page, int slot, int size) { std::fill_n(page + long(slot) * size, size, 0.0f); }
 };
 
 template <> struct Layout<bf16> {
@@ -71,29 +69,29 @@ template <> struct Layout<bf16> {
             for (int g = 0; g < PAGES; g++) store(out[m] + g * PAGE, sums[m][g]);
     }
     template <int ROWS, int VECTORS>
-    static void add_values(const bf16 (*weights)[KEYS], const bf16* const* pages, int count, int size, int column,
-                           Floats (*sums)[2]) {
-        for (int g = 0; g < count; g++)
-            for (int k = 0; k < PAGE / 2; k++) {
-                Ints value[VECTORS];
-                for (int v = 0; v < VECTORS; v++)
-                    value[v] = *reinterpret_cast<const Ints*>(pages[g] + (long(k) * size + column + v * LANES) * 2);
-                for (int m = 0; m < ROWS; m++)
-                    for (int v = 0; v < VECTORS; v++)
-                        sums[m][v] = dot_pairs(sums[m][v], value[v], weights[m] + g * PAGE + 2 * k);
-            }
+    static void add_page(const bf16 (*weights)[KEYS], int key, const bf16* page, int size, int from, int to,
+                         Floats (*sums)[VECTORS]) {
+        if (from % 2) add_pair<ROWS, VECTORS>(weights, key, page, size, from / 2, int32_t(0xffff0000), sums);
+        for (int k = (from + 1) / 2; k < to / 2; k++) add_pair<ROWS, VECTORS>(weights, key, page, size, k, -1, sums);
+        if (to % 2) add_pair<ROWS, VECTORS>(weights, key, page, size, to / 2, 0xffff, sums);
     }
-    static void clear_value(bf16* page, int slot, int size) {
-        bf16* pair = page + long(slot / 2) * size * 2 + slot % 2;
-        for (int d = 0; d < size; d++) pair[2 * d] = 0;
+
+  private:
+    template <int ROWS, int VECTORS>
+    static void add_pair(const bf16 (*weights)[KEYS], int key, const bf16* page, int size, int k, int32_t which,
+                         Floats (*sums)[VECTORS]) {
+        Ints value[VECTORS];
+        for (int v = 0; v < VECTORS; v++)
+            value[v] = *reinterpret_cast<const Ints*>(page + (long(k) * size + v * LANES) * 2) & which;
+        for (int m = 0; m < ROWS; m++)
+            for (int v = 0; v < VECTORS; v++) sums[m][v] = dot_pairs(sums[m][v], value[v], weights[m] + key + 2 * k);
     }
 };
 
 // What one thread needs beside its stack.
-template <class T> struct Scratch {
+struct Scratch {
     alignas(64) float sums[MOST_ROWS][MOST_SIZE];
     alignas(64) float total[MOST_ROWS][LANES];  // of weights, lane by lane
-    alignas(64) T pages[BLOCK][PAGE * MOST_SIZE];
     float largest[MOST_ROWS];
 };
 
@@ -109,7 +107,7 @@ template <class T> struct Block {
 
 template <class T> class Worker {
   public:
-    Worker(const AttentionStep& step, Scratch<T>& scratch) : step_(step), scratch_(scratch) {}
+    Worker(const AttentionStep& step, Scratch& scratch) : step_(step), scratch_(scratch) {}
 
     void run(const AttentionItem& item, int kv_head) {
         const int group = step_.heads / step_.kv_heads, rows = item.row_count * group;
@@ -133,6 +131,9 @@ template <class T> class Worker {
             last_seen = std::max(last_seen, range_[m].to);
         }
         const Span* spans = reinterpret_cast<const Span*>(step_.spans) + item.first_span;
+        ahead_ = spans;
+        ahead_count_ = std::min(BLOCK, item.span_count);
+        fetch_ahead(kv_head, 0, 1);
         int key = 0;
         for (int s = 0; s < item.span_count;) {
             Block<T> block;
@@ -159,14 +160,7 @@ template <class T> class Worker {
         block.values[g] = static_cast<const T*>(step_.value_pool) + page * PAGE * step_.value_size;
         block.span[g] = span;
         block.first_key[g] = key - span.from;
-        if (span.from == 0 && span.to == PAGE) return;
-        // A weight of zero does not hide a NaN that somebody left in another slot.
-        block.partial = true;
-        T* copy = scratch_.pages[g];
-        std::copy_n(block.values[g], long(PAGE) * step_.value_size, copy);
-        for (int slot = 0; slot < PAGE; slot++)
-            if (slot < span.from || slot >= span.to) Layout<T>::clear_value(copy, slot, step_.value_size);
-        block.values[g] = copy;
+        block.partial |= span.from != 0 || span.to != PAGE;
     }
 
     void attend(const Block<T>& block, int kv_head, int rows, bool masked, int from, int to) {
@@ -216,16 +210,15 @@ template <class T> class Worker {
             while (count && block.first_key[count - 1] + block.span[count - 1].from >= last_seen) count--;
             if (!count || first_seen >= to) return;
         }
+        constexpr int SUMS = ROWS > 4 ? 2 : 4;  // vectors of a row at once: enough to hide how long a product takes
         int g = 0;
-        for (; g + 2 <= count; g += 2) multiply<ROWS, 2>(query, block.keys + g, scores, g);
-        if (g < count) multiply<ROWS, 1>(query, block.keys + g, scores, g);
+        for (; g + SUMS <= count; g += SUMS) multiply<ROWS, SUMS>(query, block.keys + g, scores, g);
+        for (; g < count; g++) multiply<ROWS, 1>(query, block.keys + g, scores, g);
         for (int m = 0; m < ROWS; m++) soften(block, count, first + m, scores[m], weights[m], some_hidden);
-        for (int column = 0; column < step_.value_size; column += 2 * LANES) {
-            if (column + LANES < step_.value_size)
-                accumulate<ROWS, 2>(weights, block, count, first, column);
-            else
-                accumulate<ROWS, 1>(weights, block, count, first, column);
-        }
+        int column = 0;
+        for (; column + SUMS * LANES <= step_.value_size; column += SUMS * LANES)
+            accumulate<ROWS, SUMS>(weights, block, count, first, column);
+        for (; column < step_.value_size; column += LANES) accumulate<ROWS, 1>(weights, block, count, first, column);
     }
 
     template <int ROWS, int PAGES>
@@ -236,10 +229,18 @@ template <class T> class Worker {
 
     template <int ROWS, int VECTORS>
     void accumulate(const T (*weights)[KEYS], const Block<T>& block, int count, int first, int column) {
-        Floats sums[ROWS][2];
+        Floats sums[ROWS][VECTORS];
         for (int m = 0; m < ROWS; m++)
             for (int v = 0; v < VECTORS; v++) sums[m][v] = load(&scratch_.sums[first + m][column + v * LANES]);
-        Layout<T>::template add_values<ROWS, VECTORS>(weights, block.values, count, step_.value_size, column, sums);
+        const int size = step_.value_size, place = column * int(sizeof(float) / sizeof(T));
+        for (int g = 0; g < count; g++) {
+            const T* page = block.values[g] + place;
+            const Span span = block.span[g];
+            if (span.from == 0 && span.to == PAGE)  // of known length, so that the loop is unrolled
+                Layout<T>::template add_page<ROWS, VECTORS>(weights, g * PAGE, page, size, 0, PAGE, sums);
+            else
+                Layout<T>::template add_page<ROWS, VECTORS>(weights, g * PAGE, page, size, span.from, span.to, sums);
+        }
         for (int m = 0; m < ROWS; m++)
             for (int v = 0; v < VECTORS; v++) store(&scratch_.sums[first + m][column + v * LANES], sums[m][v]);
     }
@@ -323,7 +324,7 @@ template <class T> class Worker {
     }
 
     const AttentionStep& step_;
-    Scratch<T>& scratch_;
+    Scratch& scratch_;
     const T* query_[MOST_ROWS];
     Range range_[MOST_ROWS];
     const Span* ahead_ = nullptr;  // of the block after this one
@@ -384,7 +385,7 @@ template <class T> void store_new_tokens(const AttentionStep& step, int first, i
 }
 
 template <class T> void attend_work(const AttentionStep& step, int work) {
-    static thread_local Scratch<T> scratch;
+    static thread_local Scratch scratch;
     const AttentionItem* items = reinterpret_cast<const AttentionItem*>(step.items);
     Worker<T>(step, scratch).run(items[work / step.kv_heads], work % step.kv_heads);
 }
