@@ -35,6 +35,11 @@ class TokenChoices:
     @staticmethod
     def of(choices: Sequence[TokenChoice], rows: Sequence[int], vocabulary_size: int) -> TokenChoices:
         """One token for each of `choices`, from the logits `rows`."""
+        if all(choice.is_largest for choice in choices):
+            zeros, ones = np.zeros(len(choices)), np.ones(len(choices))
+            none = np.zeros(len(choices), np.int64)
+            return TokenChoices(np.array(rows, np.int64), zeros, none, ones, zeros, zeros, none[:0],
+                                np.empty((0, -(-vocabulary_size // 8)), np.uint8), vocabulary_size)
         options = [choice.options for choice in choices]
         masks = [(number, choice.mask) for number, choice in enumerate(choices) if choice.mask is not None]
         bits = [np.packbits(mask[:vocabulary_size], bitorder="little") for _, mask in masks]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .context_table import ContextTable
-from .context_tree import ContextTree
+from .context_tree import ContextTree, Mark
 from .device_runner import DeviceRunner, Following, PendingStep, TokenChoices
 from .model_runner import StepBatch
 from .sampling import TokenChoice
@@ -38,6 +38,27 @@ class _Running:
     places: NDArray[np.int64] | None
     start: float
     lent: list[int] | None = None
+
+
+class _SteadyAhead:
+    """The rows of a step ahead whose calls all did go on, each by a token at the end of its own node. As `SteadyRows`,
+    but the slots are on loan until `commit`."""
+
+    def __init__(self, tree: ContextTree, loans: SlotLoans, tips: list[Mark], slots: list[int],
+                 batch: StepBatch) -> None:
+        self._tree, self._loans, self._tips, self._slots = tree, loans, tips, slots
+        self.nodes = [tip.node for tip in tips]
+        self.batch = batch
+
+    def commit(self) -> None:
+        """The step has been computed."""
+        self._loans.hand_all_over(self._slots, self.nodes)
+        self._tree.commit_next(self.nodes)
+
+    def works(self) -> list[Work]:
+        """The step, row by row."""
+        return [Work(self._tree.path(tip), tip.position - 1, tip.position, slots, wants_logits=True, reserved=[node])
+                for tip, node, slots in zip(self._tips, self.nodes, self.batch.slots[:, None], strict=True)]
 
 
 @dataclass(frozen=True)
@@ -185,6 +206,8 @@ class Overlap:
         ahead, self._ahead = self._ahead, None
         if ahead is None:
             return None
+        if all(map(self._is_steady, ahead.rows)):
+            return self._resume_all(ahead)
         plan = Plan(repeats=ahead.repeats)
         places, lent = [], []
         for place, row in enumerate(ahead.rows):
@@ -204,6 +227,23 @@ class Overlap:
         else:
             batch.token_ids[:] = [int(work.token_ids()[0]) for work in plan.works]
         return _Running(plan, batch, ahead.pending, np.array(places, np.int64), ahead.start, lent)
+
+    def _is_steady(self, row: _Row) -> bool:
+        """Whether the row's token came to the end of a node that has KV of all tokens before it."""
+        tip = row.call.tip
+        node = tip.node
+        held = node.slots.size
+        return (tip.position == row.position + 1 == node.start + held + 1 and node.tokens.size == held + 1
+                and held == node.held == node.resident == node.computed == node.claimed > 0
+                and self._table.is_running(row.call))
+
+    def _resume_all(self, ahead: _Ahead) -> _Running:
+        tips = [row.call.tip for row in ahead.rows]
+        slots = [row.slot for row in ahead.rows]
+        rows = _SteadyAhead(self._tree, self.loans, tips, slots, ahead.batch)
+        ahead.batch.token_ids[:] = [node.tokens.last() for node in rows.nodes]
+        plan = Plan(consumers=[[row.call] for row in ahead.rows], steady=rows, repeats=ahead.repeats)
+        return _Running(plan, ahead.batch, ahead.pending, np.arange(len(tips)), ahead.start, slots)
 
     def _work_of(self, row: _Row) -> Work | None:
         """What the row computes, now that its token is known; None where nobody needs it."""
@@ -242,6 +282,7 @@ class Overlap:
         self.waited_seconds += self._now() - start
         if running.lent is not None:
             self._scheduler.disturb()
+        if running.lent is not None and plan.steady is None:
             for work, slot in zip(plan.works, running.lent, strict=True):
                 if work.reserved:
                     self.loans.hand_over(slot, work.reserved[0])

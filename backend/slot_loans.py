@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .context_tree import ContextTree, Node
@@ -17,7 +19,12 @@ class SlotLoans:
 
     def lend(self, last_slot: int) -> int:
         """A slot for the token after the one in `last_slot`, in its page where possible. A page must be free."""
-        slot = int(self._tree.allocator.extend(last_slot, 1, holds_page=False)[0])
+        allocator = self._tree.allocator
+        slot = allocator.next_slot(last_slot)
+        if slot is None:
+            slot = int(allocator.extend(last_slot, 1, holds_page=False)[0])
+        else:
+            allocator.share(slot)
         self.slots.add(slot)
         return slot
 
@@ -33,3 +40,13 @@ class SlotLoans:
         if len(node.slots) and allocator.in_one_page(node.slots[-1], slot):
             allocator.unshare(slot)  # the node holds the page already
         node.slots.append(slot)
+
+    def hand_all_over(self, slots: Sequence[int], nodes: Sequence[Node]) -> None:
+        """As `hand_over` of each, where every node holds slots already."""
+        allocator = self._tree.allocator
+        size = allocator.page_size
+        for slot, node in zip(slots, nodes, strict=True):
+            if slot % size and slot // size == node.slots.last() // size:
+                allocator.unshare(slot)
+            node.slots.append(slot)
+        self.slots.difference_update(slots)

@@ -3,7 +3,6 @@
 import random
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from semlang.backend.device_runner import Following, TokenChoices
 from semlang.backend.engine import ROOT, EngineError, EngineStats, Generation, SamplingOptions
-from semlang.backend.model_runner import StepBatch
+from semlang.backend.model_runner import KVRun, Segment, StepBatch
 from semlang.backend.reference import reference_engine, reference_runner
 from semlang.backend.sampling import choose_token
 from semlang.backend.step_engine import StepEngine
@@ -107,9 +106,11 @@ class LateRunner:
         at = 0
         for segment in pending.segments:
             end = at + len(segment.slots)
-            segments.append(replace(segment, token_ids=token_ids[at:end], slots=slots[at:end]))
+            segments.append(Segment(token_ids[at:end], slots[at:end], segment.first_position, segment.ancestors,
+                                    segment.wants_logits))
             at = end
-        runs = [replace(run, slots=copied) for run, copied in zip(pending.batch.runs, pending.runs, strict=True)]
+        runs = [KVRun(run.node, copied, run.first_position)
+                for run, copied in zip(pending.batch.runs, pending.runs, strict=True)]
         pending.rows = self._inner.run(StepBatch(runs, segments))
         if pending.choices is not None:
             pending.chosen = choose(pending.choices, pending.rows)
