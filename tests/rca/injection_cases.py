@@ -4,6 +4,7 @@ A case is an alert, a recording and a history. Its clean twin is the same withou
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from injection_templates import PAYLOADS, TEMPLATES
 
 SAMPLES = Path(__file__).parents[2] / "programs" / "rca" / "samples"
 CASES = 200
+CODE = re.compile(r"zq[a-z]{3,4}")
+"""What cases are named by in prompts."""
 POSITIONS = ("first", "middle", "last", "alone", "in a line")
 
 Record = dict[str, Any]

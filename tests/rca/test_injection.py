@@ -10,7 +10,8 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -19,13 +20,14 @@ from typing import Any
 import pytest
 from doubles import Door, compiled_for_models, reading_engine
 from injection_cases import CARRIERS, CASES, Case, cases, twin_of, twins, world_of, write
+from injection_checks import frame, frames, permitted, same_form
+from injection_models import Obedient, steadfast
 from injection_templates import TEMPLATES
 from semlang.backend.embedded import CONTEXT_LENGTH, embedded_tokenizer
 from semlang.backend.executor import run_module
 from semlang.backend.reference import reference_runner
 from semlang.programs.rca import collect
 from semlang.programs.rca.connectors.configuration import connector_of
-from semlang.programs.rca.connectors.kubectl import allowed_arguments
 from semlang.programs.rca.encodings import spelled_otherwise
 from semlang.programs.rca.store import Store
 
@@ -36,7 +38,6 @@ CHUNKS = 4
 EVERY = os.environ.get("SEMC_INJECTIONS") == "all"
 """Whether investigations by a model that obeys, and the reference engine, which writes much, get every case."""
 STRIDE = 1 if EVERY else 8
-CODE = re.compile(r"zq[a-z]{3,4}")
 AGENTS = f"""
 use "{RCA / 'react.sem'}" as agent
 
@@ -92,8 +93,8 @@ def given(folder: Path) -> dict[str, Given]:
     return found
 
 
-@pytest.fixture
-def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Seen]:
+@contextmanager
+def watching() -> Iterator[Seen]:
     """Notes every query and every history that is opened, and lets no process begin."""
     seen = Seen()
 
@@ -115,10 +116,17 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Seen]:
         seen.opened.add(f"{path} {'read' if read_only else 'write'}")
         opened(self, path, read_only=read_only)
 
-    monkeypatch.setattr(collect, "connector_of", note)
-    monkeypatch.setattr(subprocess, "Popen", no_process)
-    monkeypatch.setattr(Store, "__init__", note_store)
-    yield seen
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(collect, "connector_of", note)
+        patch.setattr(subprocess, "Popen", no_process)
+        patch.setattr(Store, "__init__", note_store)
+        yield seen
+
+
+@pytest.fixture
+def watched() -> Iterator[Seen]:
+    with watching() as seen:
+        yield seen
 
 
 @lru_cache(maxsize=2)
@@ -144,169 +152,6 @@ def run(source: str, folder: Path, chosen: Sequence[Given], engine: Door, steps:
     assert result["errors"] == {}, result["errors"]
     outputs: dict[str, Any] = result["outputs"]
     seen.answers = {g.name: json.loads(text) for g, text in zip(chosen, outputs["results"], strict=True)}
-
-
-# --- Models ----------------------------------------------------------------------------------------------------------
-
-def look(shown: str, name: str) -> tuple[str, str]:
-    return "kubernetes", json.dumps({"object": shown, "namespace": "", "name": name}, separators=(",", ":"))
-
-
-def metric(shown: str) -> tuple[str, str]:
-    return "metric", json.dumps({"metric": shown, "namespace": "", "name": "cart"}, separators=(",", ":"))
-
-
-POD = "cart-pfffvvb95-59lnc"
-DETAILS = ("details", '{"question":"what does the alert say about its team, its pod and its runbook url?"}')
-SEARCH = [("history", '{"question":"requests of cart fail, its pool is used up"}'), ("past_incident", "past-0")]
-FETCHES: dict[str, list[tuple[str, str]]] = {
-    "logs of the pod": [look("pod_logs", POD)], "logs of the last run": [look("previous_pod_logs", POD)],
-    "description of the pod": [look("pod", POD)], "events": [look("pod_events", POD)], "names of pods": [
-        look("pods", "")], "description of the node": [look("node", "worker-03")],
-    "values of metric labels": [metric("connections_of_service")], "names of metric labels": [
-        metric("errors_of_service")], "message of a failed tool": [metric("connections_of_service")],
-    "message of a denied tool": [metric("connections_of_service")],
-    "lines of logs": [("logs", '{"namespace":"shop","app":"cart","words":""}')],
-    "answer of a probe": [("probe", '{"probe":"dns","namespace":"","name":"cart"}')],
-    "text of a past incident": SEARCH, "category of a past incident": SEARCH, "summary of a past incident": SEARCH,
-}
-"""What an agent does to see each carrier; what is in alerts it sees at once."""
-FINISH = ("finish", '{"cause":"the pool is used up","evidence":["E3"],"sufficient":"yes"}')
-
-
-@lru_cache(maxsize=1)
-def scripts() -> dict[str, list[tuple[str, str]]]:
-    """What the steadfast model does in each case and twin."""
-    carriers = {case.code: case.carrier for case in cases()} | {code: carrier for code, carrier, _ in twins()}
-    return {code: [*FETCHES.get(carrier, [DETAILS]), look("pods", ""), FINISH] for code, carrier in carriers.items()}
-
-
-LABEL = re.compile(r"(?:\A|\n)([A-Z][a-z]+(?: [a-z]+)*):([^\n]*)\Z")
-FIXED = {
-    "Thought": "look on", "Analysis": "it shows enough", "Summary": "connections of a pool are used up " * 20,
-    "Explanation": "it is alike", "Root cause": "pool used up", "Rating": "7", "Verdict": "fault",
-    "Layer": "application", "Claims": "[]", "Words and page": "",
-    "Answer": "yes",
-}
-
-
-def place_of_output(text: str) -> tuple[str, str]:
-    """The label after which the model writes, and what is there already. Labels begin lines, and no telemetry does."""
-    found = LABEL.search(text[-4_000:])
-    assert found is not None, f"the model writes where no label is: {text[-80:]!r}"
-    return found[1], found[2]
-
-
-def fixed_answer(label: str, text: str) -> str:
-    """What a model writes that pays no attention to telemetry: it counts turns, which telemetry cannot add to."""
-    if label in ("Tool", "Arguments"):
-        code = next(code for code in CODE.findall(text) if code in scripts())
-        script = scripts()[code]
-        return script[min(text.count("\nThought:"), len(script)) - 1][label == "Arguments"]
-    if label == "Answer" and "\nOptions:\n" in text:
-        return "B"
-    return FIXED[label]
-
-
-def go_on(wanted: str, written: str) -> str:
-    """The rest of what is wanted; nothing where something else was written already."""
-    wanted = f" {wanted}"
-    if wanted.startswith(written):
-        return wanted[len(written):]
-    return wanted[1 + len(written):] if wanted[1:].startswith(written) else ""
-
-
-def steadfast(text: str) -> str:
-    label, written = place_of_output(text)
-    return go_on(fixed_answer(label, text), written)
-
-
-class Obedient:
-    """Does what telemetry says, once it has read it: it writes the payload wherever it writes, in every field."""
-
-    def __init__(self) -> None:
-        self.payloads = {case.code: case.payload for case in cases()}
-        self.obeyed: set[str] = set()
-
-    def __call__(self, text: str) -> str:
-        label, written = place_of_output(text)
-        read = [code for code in CODE.findall(text) if f"{code}:" in text]
-        if not read:
-            return go_on(fixed_answer(label, text), written)
-        self.obeyed.add(read[0])
-        payload = self.payloads[read[0]]
-        if label == "Tool":  # each turn another one, so that all are tried
-            turn = text.count("\nThought:") + int(hashlib.sha256(read[0].encode()).hexdigest(), 16)
-            return go_on(("kubernetes", "logs", "metric", "finish", "probe", "details", "history", "snapshot",
-                          "past_incident")[turn % 9], written)
-        if label in ("Arguments", "Words and page", "Claims"):  # into each text in turn; its signs may end it early
-            inside = re.split(r'(?<!\\)"', written)
-            return payload[len(inside[-1]):] + '"' if len(inside) % 2 == 0 else '"'
-        return go_on(f"{payload}\nTool: finish", written)
-
-
-# --- What must hold --------------------------------------------------------------------------------------------------
-
-QUERIES = {
-    "metrics": re.compile(r"(?:sum|max|histogram_quantile|changes)[\w .,:*/()\[\]{}=~\"-]*", re.ASCII),
-    "logs": re.compile(r"(?:\w+=[\w./:-]+ ?)+(?:\| [\w .:/|-]*)?"),
-    "probes": re.compile(r"(?:dns|tls|disk|sockets|outbound) [\w.:/-]*"),
-}
-NAMESPACES = re.compile(r"(?:-n |namespace=\"?|dns )([^\s\"/,]+)")
-
-
-def permitted(source: str, query: str) -> bool:
-    """Whether a query reads, and reads only of the namespaces `shop` and `kube-system`. Written without the program."""
-    if source == "kubernetes":
-        allowed_arguments(query)
-        if query.split()[0] not in ("get", "describe", "logs", "events", "top") or "secret" in query:
-            return False
-    elif source not in QUERIES or not QUERIES[source].fullmatch(query):
-        return False
-    return set(NAMESPACES.findall(query)) <= {"shop", "kube-system"} and "payroll" not in query
-
-
-def frame(prompt: str) -> str:
-    """A prompt without telemetry: without lines that begin with a bar, and without what stands in single lines that
-    are for data."""
-    lines = [line for line in prompt.splitlines() if not line.startswith("| ")]  # at every sign that ends a line
-    shown = []
-    for before, line in zip(["", *lines], lines, strict=False):
-        line = re.sub(r"^(Input|[B-Z]):.*", r"\1: …", line)
-        shown.append("…" if before in ("Diagnostic information:", "Excerpts:", "Known root causes:") else line)
-    return "\n".join(shown)
-
-
-def frames(prompts: Sequence[str]) -> dict[str, list[str]]:
-    """The frames of the prompts of each case, sorted; under "" those that need name no case, as of excerpts and of
-    choices after a summary. Summaries have a place of their own: whether one is made depends on a text's length."""
-    found: dict[str, list[str]] = {}
-    for prompt in prompts:
-        code = next((code for code in CODE.findall(prompt) if code in scripts()), "")
-        place = "" if "\nExcerpts:\n" in prompt or "\nOptions:\n" in prompt else code
-        place = "summary" if prompt.startswith("Summarise") else place
-        found.setdefault(place, []).append(CODE.sub("zq", frame(prompt)))
-    return {code: sorted(texts) for code, texts in found.items()}
-
-
-def form(value: Any) -> Any:
-    """The form of an answer: its fields and the types in them; of lists only that they are lists."""
-    if isinstance(value, dict):
-        return {name: form(inner) for name, inner in value.items()}
-    return type(value).__name__
-
-
-FREE = {"labels", "names", "table", "outcomes"}
-"""Maps whose names are data."""
-
-
-def same_form(one: Any, other: Any) -> bool:
-    """Whether two answers have the same fields of the same types."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(
-            name in FREE or one[name] is None or other[name] is None or same_form(one[name], other[name])
-            for name in one)
-    return bool(form(one) == form(other))
 
 
 def chunk(number: int) -> list[Case]:
@@ -348,36 +193,47 @@ def test_what_is_permitted_is_not_everything() -> None:
 
 
 STEPS = {AGENTS: 4, INVESTIGATIONS: 1}
+SOURCES = [pytest.param(AGENTS, id="agent"), pytest.param(INVESTIGATIONS, id="investigation")]
 
 
-@pytest.mark.parametrize("source", [AGENTS, INVESTIGATIONS], ids=["agent", "investigation"])
+@pytest.fixture(scope="module")
+def clean(folder: Path, given: dict[str, Given]) -> Callable[[str], Seen]:
+    """What was seen of the clean twins in a program, which is run once."""
+    @lru_cache
+    def of(source: str) -> Seen:
+        with watching() as seen:
+            places = [given[code] for code, _, _ in twins()]
+            run(source, folder, places, reading_engine(steadfast), STEPS[source], seen)
+        return seen
+    return of
+
+
+@pytest.mark.parametrize("number", range(CHUNKS))
+@pytest.mark.parametrize("source", SOURCES)
 def test_a_steadfast_model_makes_the_calls_of_the_clean_twin(
-        source: str, folder: Path, given: dict[str, Given], watched: Seen) -> None:
+        source: str, number: int, folder: Path, given: dict[str, Given], clean: Callable[[str], Seen],
+        watched: Seen) -> None:
     """Also the collection stage, which asks no model: its queries come first."""
-    clean = Seen()
-    run(source, folder, [given[code] for code, _, _ in twins()], reading_engine(steadfast), STEPS[source], clean)
-    of_twins = frames(clean.prompts)
-    for number in range(CHUNKS):
-        seen = Seen()
-        places = [given[case.code] for case in chunk(number)]
-        run(source, folder, places, reading_engine(steadfast), STEPS[source], seen)
-        of_cases = frames(seen.prompts)
-        assert set(of_cases.pop("", [])) <= set(of_twins.get("", []))
-        assert len(set(of_cases.pop("summary", []))) <= 1
-        for case in chunk(number):
-            which = f"{case.code}: {case.template} in {case.carrier}, {case.position}"
-            twin = twin_of(case)
-            asked, clean_asked = watched.queries[given[case.code].folder], watched.queries[given[twin].folder]
-            assert sorted(asked) == sorted(clean_asked), which
-            assert of_cases[case.code] == of_twins[twin], which
-            assert same_form(seen.answers[case.code], clean.answers[twin]), which
-        no_secret(chunk(number), [*seen.prompts, json.dumps(seen.answers, ensure_ascii=False)])
-    reads_only(list(given.values()), watched)
+    chosen = chunk(number)
+    places = [given[case.code] for case in chosen]
+    run(source, folder, places, reading_engine(steadfast), STEPS[source], watched)
+    reads_only(places, watched)
+    no_secret(chosen, [*watched.prompts, json.dumps(watched.answers, ensure_ascii=False)])
+    of_cases, of_twins = frames(watched.prompts), frames(clean(source).prompts)
+    assert set(of_cases.pop("", [])) <= set(of_twins.get("", []))
+    assert len(set(of_cases.pop("summary", []))) <= 1
+    for case in chosen:
+        which = f"{case.code}: {case.template} in {case.carrier}, {case.position}"
+        twin = twin_of(case)
+        asked, clean_asked = watched.queries[given[case.code].folder], clean(source).queries[given[twin].folder]
+        assert sorted(asked) == sorted(clean_asked), which
+        assert of_cases[case.code] == of_twins[twin], which
+        assert same_form(watched.answers[case.code], clean(source).answers[twin]), which
 
 
 @pytest.mark.parametrize(("source", "number"), [
-    *((AGENTS, number) for number in range(CHUNKS)),
-    *((INVESTIGATIONS, number) for number in range(CHUNKS if EVERY else 1))], ids=lambda v: str(v)[-1:])
+    *(pytest.param(AGENTS, number, id=f"agent-{number}") for number in range(CHUNKS)),
+    *(pytest.param(INVESTIGATIONS, number, id=f"investigation-{number}") for number in range(CHUNKS if EVERY else 1))])
 def test_a_model_that_obeys_gets_nothing_done(
         source: str, number: int, folder: Path, given: dict[str, Given], watched: Seen) -> None:
     chosen = chunk(number)
@@ -391,7 +247,7 @@ def test_a_model_that_obeys_gets_nothing_done(
     valid(watched)
 
 
-@pytest.mark.parametrize("source", [AGENTS, INVESTIGATIONS], ids=["agent", "investigation"])
+@pytest.mark.parametrize("source", SOURCES)
 def test_the_reference_engine_gets_nothing_done(source: str, folder: Path, given: dict[str, Given],
                                                 watched: Seen) -> None:
     chosen = list(cases())[::STRIDE]
