@@ -316,6 +316,14 @@ class ContextTree:
         node.slots.extend(slots)
         return slots
 
+    @staticmethod
+    def lacks_one(mark: Mark) -> bool:
+        """Whether only the last token of the context is not resident, and its node holds others that are all needed."""
+        node = mark.node
+        held = node.slots.size
+        return (mark.position == node.start + held + 1 and node.tokens.size == held + 1
+                and held == node.held == node.resident == node.computed == node.claimed > 0)
+
     def reserve_next(self, node: Node) -> int:
         """The slot of the next token of `node`, which holds KV already; as `reserve`, but quicker."""
         slot = self.allocator.next_slot(node.slots.last())

@@ -21,6 +21,8 @@ BLOCK = 256
 """Weights that are summed together before any of them is looked at."""
 STRIDE = 16
 """One of so many logits is looked at to find out where the largest are."""
+SPARSE = 4096
+"""Allowed ids up to which they are looked up rather than the others hidden."""
 SHORT = 2048
 """Logits up to which nothing is gained by looking at fewer."""
 
@@ -71,13 +73,23 @@ def choose_token(logits: Logits, options: SamplingOptions, uniform: float, mask:
     """
     if changes is not None:
         logits = changes.apply(logits)
+    if options.temperature == 0:
+        return _largest_allowed(logits, mask)
     if mask is not None:
         logits = np.where(mask, logits, np.float32(-np.inf))
-    if options.temperature == 0:
-        return int(logits.argmax())
     ids, weights = _weights(logits, options)
     index = _draw(weights, uniform)
     return index if ids is None else int(ids[index])
+
+
+def _largest_allowed(logits: Logits, mask: Mask | None) -> int:
+    token = int(logits.argmax())
+    if mask is None or mask[token]:
+        return token
+    ids = mask.nonzero()[0]
+    if len(ids) < SPARSE:
+        return int(ids[logits[ids].argmax()])
+    return int(np.where(mask, logits, np.float32(-np.inf)).argmax())
 
 
 # What follows gives, bit for bit, what whole sorts and cumulative sums of float64 weights in order of ids give. It does

@@ -31,7 +31,7 @@ from .early_fills import EarlyFills, EarlyTokens
 from .engine import EngineStats, Priority
 from .kv_room import KVRoom
 from .model_runner import StepBatch
-from .steady_rows import SteadyRows
+from .steady_rows import GoingOn, SteadyRows
 from .step_plan import Work, build_batch
 
 
@@ -83,7 +83,7 @@ class Plan:
     works: list[Work] = field(default_factory=list)
     consumers: list[list[Call]] = field(default_factory=list)
     waiting: Counter[Wait] = field(default_factory=Counter)
-    steady: SteadyRows | None = None
+    steady: GoingOn | None = None
     repeats: bool = True
     """Whether calls that take no part would not do so in the next step either, as long as the others go on."""
 
@@ -184,9 +184,11 @@ class Scheduler:
             plan.steady.commit()
             return
         tree = self._tree
+        tree.commit_next([work.reserved[0] for work in plan.works if work.is_next])
         for work in plan.works:
-            for node in work.reserved:
-                tree.commit(node, early=work.is_early)
+            if not work.is_next:
+                for node in work.reserved:
+                    tree.commit(node, early=work.is_early)
         if self._repeats(plan, batch):
             tips = [calls[0].tip for calls in plan.consumers]
             self._steady = SteadyRows(tree, tips, batch), plan
@@ -253,6 +255,10 @@ class Scheduler:
         return self._tokens_left == 0 or len(self._plan.works) == self._max_batch
 
     def _missing(self, call: Call) -> int:
+        """Tokens of its context that are not resident."""
+        node = call.tip.node
+        if node.resident:
+            return max(0, call.tip.position - node.start - node.resident)
         return call.tip.position - self._tree.first_missing(call.tip)[0]
 
     def _consider(self, call: Call) -> Wait | None:
@@ -264,6 +270,10 @@ class Scheduler:
         if not call.is_urgent and self._spare_seconds is not None and self._spare_seconds < 1e-9:
             return Wait.URGENT
         path = self._tree.path(call.tip)
+        if self._tree.allocator.free_pages and not self._memory_full and self._tree.lacks_one(call.tip):
+            self._room.pin(path)
+            self._add_row(self._next(path, call), row, call)
+            return None
         self._tree.claim(path, call.tip.position)
         self._room.pin(path)
         if self._missing(call) == 0:
@@ -340,6 +350,14 @@ class Scheduler:
         scratch = np.array([self._tree.allocator.capacity + len(self._plan.works)], dtype=np.int64)
         refilled = int(tip.node.parent is not None)
         return Work(path, tip.position - 1, tip.position, scratch, wants_logits=True, refilled=refilled)
+
+    def _next(self, path: list[Node], call: Call) -> Work:
+        """Compute the token after those that the leaf of `path` holds; there is room for it."""
+        tip, node = call.tip, call.tip.node
+        node.computing = self._step
+        slot = np.array([self._tree.reserve_next(node)], dtype=np.int64)
+        return Work(path, tip.position - 1, tip.position, slot, wants_logits=True, reserved=[node],
+                    filled=int(tip.position <= call.base), is_next=True)
 
     def _reserve(self, path: list[Node], first: int, count: int, position: int, base: int) -> Work:
         """Take slots for `count` tokens from `first` on, on the way to `position`; the prompt ends at `base`."""

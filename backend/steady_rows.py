@@ -7,12 +7,25 @@ the end of its own context. Then nothing is planned anew: each row takes the slo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
 from .context_tree import ContextTree, Mark, Node
 from .model_runner import StepBatch
 from .step_plan import Work
+
+
+class GoingOn(Protocol):
+    """The rows of a step that follows from the one before."""
+
+    batch: StepBatch
+
+    def commit(self) -> None:
+        """The step has been computed."""
+
+    def works(self) -> list[Work]:
+        """The step, row by row."""
 
 
 class SteadyRows:
@@ -33,9 +46,7 @@ class SteadyRows:
         if tree.allocator.free_pages < len(nodes):
             return False
         for tip, node in zip(self._tips, nodes, strict=True):
-            held = node.slots.size
-            if (tip.node is not node or tip.position != node.start + held + 1 or node.tokens.size != held + 1
-                    or not held == node.held == node.resident == node.computed == node.claimed > 0):
+            if tip.node is not node or not tree.lacks_one(tip):
                 return False
         tokens = [node.tokens.last() for node in nodes]
         slots = [tree.reserve_next(node) for node in nodes]

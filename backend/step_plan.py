@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +9,11 @@ from numpy.typing import NDArray
 
 from .context_tree import Node
 from .model_runner import KVRun, Segment, StepBatch
+
+Place = tuple[int, int]
+"""A node and the end of a piece of it, a position."""
+Piece = tuple[Node, int, Place]
+"""A node, the first position of a piece of it, and the piece's place."""
 
 
 @dataclass
@@ -30,6 +34,8 @@ class Work:
     refilled: int = 0
     is_early: bool = False
     """Whether no call needs the tokens yet."""
+    is_next: bool = False
+    """Whether this is the one token after those that a leaf holds, all of which are needed and resident."""
 
     @property
     def is_prefill(self) -> bool:
@@ -38,6 +44,9 @@ class Work:
 
     def token_ids(self) -> NDArray[np.int64]:
         """The tokens to compute, int64 [end - first]."""
+        leaf = self.path[-1]
+        if leaf.start <= self.first:
+            return leaf.tokens.view(self.first - leaf.start, self.end - leaf.start)
         nodes = [node for node in self.path if node.end > self.first and node.start < self.end]
         parts = [node.tokens.view(max(self.first - node.start, 0), self.end - node.start) for node in nodes]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -74,46 +83,66 @@ def build_batch(works: list[Work]) -> StepBatch:
     Nodes are cut where some work reads only their beginning; then neighbours on a path that are read by the same
     works are joined, so that a run is as long as the sharing allows and is read once.
     """
-    cuts: dict[int, set[int]] = {}
-    for work in works:
-        for node in work.path:
-            if node.start < work.first:
-                cuts.setdefault(node.id, set()).add(min(node.end, work.first))
-    pieces = {node_id: sorted(ends) for node_id, ends in cuts.items()}
-    paths = [_pieces_of(work, pieces) for work in works]
-    readers = Counter((node.id, end) for path in paths for node, _, end in path)
+    paths = _pieces(works)
+    readers: dict[Place, int] = {}
+    for path in paths:
+        for _, _, place in path:
+            readers[place] = readers.get(place, 0) + 1
     runs: list[KVRun] = []
-    numbers: dict[tuple[int, int], int] = {}
+    numbers: dict[Place, int] = {}
     segments = []
     for work, path in zip(works, paths, strict=True):
         ancestors = []
-        begin = 0
-        for i, (node, _, end) in enumerate(path):
-            count = readers[node.id, end]
-            if i + 1 < len(path) and readers[path[i + 1][0].id, path[i + 1][2]] == count:
+        begin, last = 0, len(path) - 1
+        for i, (_, _, place) in enumerate(path):
+            if i < last and readers[path[i + 1][2]] == readers[place]:
                 continue
-            key = (node.id, end)
-            if key not in numbers:
-                numbers[key] = len(runs)
+            number = numbers.get(place)
+            if number is None:
+                number = numbers[place] = len(runs)
                 runs.append(_join(path[begin : i + 1]))
-            ancestors.append(numbers[key])
+            ancestors.append(number)
             begin = i + 1
         segments.append(Segment(work.token_ids(), work.slots, work.first, tuple(ancestors), work.wants_logits))
-    return StepBatch(tuple(runs), tuple(segments))
+    return StepBatch(runs, segments)
 
 
-def _pieces_of(work: Work, pieces: dict[int, list[int]]) -> list[tuple[Node, int, int]]:
-    """(node, first position, end position) of what `work` reads, in order."""
-    result = []
-    for node in work.path:
-        start = node.start
-        for end in pieces.get(node.id, ()):
-            if end <= work.first:
-                result.append((node, start, end))
+def _pieces(works: list[Work]) -> list[list[Piece]]:
+    """What each work reads, in order."""
+    whole: dict[int, Place] = {}
+    cuts: dict[int, set[int]] = {}
+    paths: list[list[Piece]] = []
+    for work in works:
+        path, first = [], work.first
+        for node in work.path:
+            if node.start >= first:
+                break
+            end = node.start + node.tokens.size
+            end = end if end < first else first
+            place = whole.get(node.id)
+            if place is None:
+                place = whole[node.id] = node.id, end
+            elif place[1] != end:
+                cuts.setdefault(node.id, {place[1]}).add(end)
+            path.append((node, node.start, place))
+        paths.append(path)
+    if not cuts:
+        return paths
+    ends = {identifier: sorted(found) for identifier, found in cuts.items()}
+    return [_cut(path, ends, work.first) for work, path in zip(works, paths, strict=True)]
+
+
+def _cut(path: list[Piece], ends: dict[int, list[int]], first: int) -> list[Piece]:
+    """`path` with its nodes cut at `ends`, as far as they come before `first`."""
+    pieces = []
+    for node, start, place in path:
+        for end in ends.get(node.id, (place[1],)):
+            if end <= first:
+                pieces.append((node, start, (node.id, end)))
                 start = end
-    return result
+    return pieces
 
 
-def _join(pieces: list[tuple[Node, int, int]]) -> KVRun:
-    parts = [node.slots.view(start - node.start, end - node.start) for node, start, end in pieces]
+def _join(pieces: list[Piece]) -> KVRun:
+    parts = [node.slots.view(start - node.start, end - node.start) for node, start, (_, end) in pieces]
     return KVRun(pieces[-1][0].id, parts[0] if len(parts) == 1 else np.concatenate(parts), pieces[0][1])

@@ -137,6 +137,11 @@ class LengthTree(ContextTree):
         lengths(node.slots).grow(count)
         return NO_TOKENS
 
+    def reserve_next(self, node: Node) -> int:
+        """As `reserve` of one token."""
+        self.reserve(node, 1)
+        return 0
+
     def new_pages_for(self, node: Node, count: int) -> int:
         """As many as there are tokens."""
         return count

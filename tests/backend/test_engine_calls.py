@@ -83,6 +83,17 @@ def test_statistics_count_what_was_computed(engine: StepEngine, outcomes: Outcom
     assert engine.stats().batch_sizes, "stats() gave away its own list"
 
 
+def test_a_prompt_that_goes_on_by_one_token_counts_as_filled(engine: StepEngine, outcomes: Outcomes) -> None:
+    for number in range(3):
+        engine.fill(PROMPT if number == 0 else [700 + number], number + 1, number)
+        engine.generate(SamplingOptions(0), 10 + number, number + 1, outcomes.callbacks(10 + number))
+        engine.generate(SamplingOptions(1), 20 + number, number + 1, outcomes.callbacks(20 + number))
+        outcomes.wait(2 * number + 2)
+        engine.free_context(20 + number)
+    stats = engine.stats()
+    assert stats.filled_tokens == len(PROMPT) + 2 and stats.refilled_tokens == 0
+
+
 @pytest.mark.parametrize("calls", [1, 3, 9])
 def test_memory_is_counted_in_bytes_and_pages_and_shared_pages_once(calls: int, outcomes: Outcomes) -> None:
     engine = reference_engine(kv_slots=4096, page_size=4, prefix_cache=False)

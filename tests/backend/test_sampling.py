@@ -140,3 +140,15 @@ def test_many_rows_at_once_are_chosen_as_one_by_one() -> None:
     mixed = [plain[0], TokenChoice(greedy, 0.0, mask), TokenChoice(sampled, 0.7, None), TokenChoice(sampled, 0.2, mask)]
     assert choose_tokens(logits, rows[:4], mixed) == [
         choose_token(logits[row], one.options, one.uniform, one.mask) for row, one in zip(rows, mixed, strict=False)]
+
+
+@given(st.integers(0, 2**31), st.sampled_from([0.0, 0.001, 0.4, 0.99]), st.booleans())
+def test_the_largest_allowed_logit_wins(seed: int, share: float, equal: bool) -> None:
+    random = np.random.default_rng(seed)
+    logits = random.normal(size=9000).astype(np.float32)
+    if equal:
+        logits = np.round(logits)
+    mask = random.random(9000) < share
+    mask[random.integers(9000)] = True
+    allowed = np.flatnonzero(mask)
+    assert choose_token(logits, SamplingOptions(), 0.0, mask) == allowed[logits[allowed].argmax()]
