@@ -4,7 +4,7 @@ from pathlib import Path
 from unicodedata import category
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from semlang.backend.embedded import BOS, EOS, TURN, embedded_tokenizer
 from semlang.programs.rca.quoting import BAR, LINE_CHARACTERS, quoted, quoted_and_kept, quoted_line, visible
@@ -16,6 +16,7 @@ MARKS = ["<|im_start|>", "</s>", "[INST]", "<<SYS>>", "<start_of_turn>", "<\uff5
 TEXTS = st.lists(st.sampled_from([*LINES, *HIDDEN, *MARKS, "a", " "]) | st.text(max_size=8), max_size=20).map("".join)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the table of characters is made once
 @given(TEXTS)
 def test_every_line_begins_with_a_bar(text: str) -> None:
     block = quoted(text.encode("utf-8", "replace").decode(), 10_000)
@@ -25,6 +26,7 @@ def test_every_line_begins_with_a_bar(text: str) -> None:
     assert "<|" not in block and "|>" not in block and "</s>" not in block and "[INST]" not in block
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the table of characters is made once
 @given(TEXTS)
 def test_a_line_stays_a_line(text: str) -> None:
     line = quoted_line(text.encode("utf-8", "replace").decode())
