@@ -48,6 +48,7 @@ def torch_engine(
     kv_share: float = 1.0,
     overlap: bool = True,
     recorded: bool = True,
+    weights: str | None = None,
 ) -> StepEngine:
     """An engine for `model`, a directory or hub id (the embedded model by default), on `device` cpu or cuda.
 
@@ -56,7 +57,8 @@ def torch_engine(
     model has. `threads`: CPU threads of torch, for the whole process. `self_check`: compare with plain transformers
     first; by default for architectures that no test covers. `loaded`: what `load_model` gave for the same model,
     device and dtype; engines may share it. `kv_share`: part of the memory for KV that is this engine's. `recorded`:
-    whether decoding steps on a GPU are replayed from CUDA graphs. The rest as in `StepEngine`.
+    whether decoding steps on a GPU are replayed from CUDA graphs. `weights`: `int8` keeps those of linear layers in 8
+    bits, on a CPU with compiled kernels. The rest as in `StepEngine`.
     Raises ModelLoadError, or TokenizerError, with a message for users.
     """
     # A thread that spins at a barrier takes the core from the one that it waits for wherever cores are shared: a run of
@@ -74,8 +76,10 @@ def torch_engine(
         torch.set_num_threads(threads)
     if loaded is None:
         loaded = load_model(directory, device=device, dtype=dtype)
-    runner = TorchRunner(loaded, context_length=context_length) if loaded.device.type == "cpu" else _device_runner(
-        loaded, context_length, max_batch, recorded)
+    if loaded.device.type == "cpu" or weights is not None:
+        runner = TorchRunner(loaded, context_length=context_length, weights=weights)
+    else:
+        runner = _device_runner(loaded, context_length, max_batch, recorded)
     if self_check is None:
         self_check = loaded.config.model_type not in VERIFIED
     if self_check and not runner.is_native:
@@ -107,7 +111,7 @@ def _device_runner(loaded: PreTrainedModel, context_length: int | None, max_batc
 
 
 def torch_engines(names: Sequence[str], model: str | None = None, device: str = "cpu", dtype: str | None = "auto", *,
-                  prefix_cache: bool = True, trace: bool = False) -> list[StepEngine]:
+                  prefix_cache: bool = True, trace: bool = False, weights: str | None = None) -> list[StepEngine]:
     """Engines for one model, on one device, that share its weights and the memory for KV. As `torch_engine`."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     directory = str(model_directory(model) if model is not None else embedded_model_directory())
@@ -116,7 +120,7 @@ def torch_engines(names: Sequence[str], model: str | None = None, device: str = 
 
     loaded = load_model(directory, device=device, dtype=dtype)
     return [torch_engine(model, device, dtype, name=name, prefix_cache=prefix_cache, trace=trace, loaded=loaded,
-                         kv_share=1 / len(names)) for name in names]
+                         kv_share=1 / len(names), weights=weights) for name in names]
 
 
 def _default_kv_slots(runner: TorchRunner, page_size: int, max_batch: int, kv_share: float) -> int:

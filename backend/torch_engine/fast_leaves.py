@@ -11,22 +11,32 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ...kernels.cpu.decoder_structures import WeightKind
 from ...kernels.cpu.elementwise import GATES, LANES, NORMS, GatedLayer, RmsNorm
 from ...kernels.cpu.library import Kernels
 from ...kernels.cpu.linear import ENTRIES, PackedLinear
+from .errors import ModelLoadError
 
 CLOSE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
 """Relative distance that is still rounding."""
 EPSILONS = ("variance_epsilon", "eps", "epsilon")
 
 
-def use_kernels(model: nn.Module, kernels: Kernels) -> dict[str, int]:
-    """Replace what the kernels compute, in place; how many of each kind."""
+def use_kernels(model: nn.Module, kernels: Kernels, weights: WeightKind | None = None) -> dict[str, int]:
+    """Replace what the kernels compute, in place; how many of each kind. `weights`: how those of linear layers are
+    kept from then on."""
     return {
-        "gated": _replace(model, lambda module: _gated(module, kernels)),
+        "gated": _replace(model, lambda module: _gated(module, kernels, weights)),
         "norm": _replace(model, lambda module: _norm(module, kernels)),
-        "linear": _replace(model, lambda module: _linear(module, kernels)),
+        "linear": _replace(model, lambda module: _linear(module, kernels, weights)),
     }
+
+
+def check_kept(model: nn.Module, weights: WeightKind | None) -> None:
+    """Raise ModelLoadError where another engine keeps the weights of linear layers otherwise."""
+    kinds = {module.weights.kind for module in model.modules() if isinstance(module, PackedLinear)}
+    if kinds and (WeightKind.int8 in kinds) != (weights is WeightKind.int8):
+        raise ModelLoadError("the weights of this model are kept otherwise by another engine; load it once more")
 
 
 def _replace(model: nn.Module, replacement: Callable[[nn.Module], nn.Module | None]) -> int:
@@ -40,9 +50,9 @@ def _replace(model: nn.Module, replacement: Callable[[nn.Module], nn.Module | No
     return count
 
 
-def _linear(module: nn.Module, kernels: Kernels) -> nn.Module | None:
+def _linear(module: nn.Module, kernels: Kernels, weights: WeightKind | None) -> nn.Module | None:
     if type(module) is nn.Linear and module.weight.dtype in ENTRIES and module.weight.device.type == "cpu":
-        return PackedLinear(module.weight, module.bias, kernels)
+        return PackedLinear(module.weight, module.bias, kernels, weights)
     return None
 
 
@@ -57,7 +67,7 @@ def _norm(module: nn.Module, kernels: Kernels) -> nn.Module | None:
     return _if_equal(module, RmsNorm(weight, epsilon, kernels), len(weight), weight.dtype)
 
 
-def _gated(module: nn.Module, kernels: Kernels) -> nn.Module | None:
+def _gated(module: nn.Module, kernels: Kernels, weights: WeightKind | None) -> nn.Module | None:
     """A gated layer of three linear ones with the usual names."""
     gate, up, down = (getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj"))
     if type(gate) is not nn.Linear or type(up) is not nn.Linear or type(down) is not nn.Linear:
@@ -69,7 +79,8 @@ def _gated(module: nn.Module, kernels: Kernels) -> nn.Module | None:
         return None
     if weight.dtype not in GATES or weight.device.type != "cpu":
         return None
-    return _if_equal(module, GatedLayer(gate, up, down, kernels), weight.shape[1], weight.dtype)
+    same = _if_equal(module, GatedLayer(gate, up, down, kernels), weight.shape[1], weight.dtype)
+    return same if same is None or weights is None else GatedLayer(gate, up, down, kernels, weights)
 
 
 def _if_equal(module: nn.Module, new: nn.Module, size: int, dtype: torch.dtype) -> nn.Module | None:

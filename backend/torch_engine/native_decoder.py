@@ -19,7 +19,8 @@ from transformers import PreTrainedModel
 
 from ...kernels.cpu.attention import PagedPool
 from ...kernels.cpu.attention import supports as attention_supports
-from ...kernels.cpu.decoder import ENTRIES, CpuDecoder, DecoderModel, supports
+from ...kernels.cpu.decoder import ENTRIES, CpuDecoder, DecoderModel, in_8_bits, supports
+from ...kernels.cpu.decoder_structures import WeightKind
 from ...kernels.cpu.library import Kernels
 from ...kernels.cpu.plan import ItemPlan
 from ..model_runner import KVRun, Segment, StepBatch
@@ -37,18 +38,25 @@ TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
 """Relative distance of logits that is still rounding."""
 PREFIX, BRANCH = 21, 4
 
-_made: weakref.WeakKeyDictionary[nn.Module, DecoderModel] = weakref.WeakKeyDictionary()
-"""Models whose weights are in compiled decoders already: engines may share them."""
+_made: weakref.WeakKeyDictionary[nn.Module, tuple[WeightKind | None, DecoderModel]] = weakref.WeakKeyDictionary()
+"""Models whose weights are in compiled decoders already, and how they are kept there: engines may share them."""
 
 
-def known_decoder(model: PreTrainedModel) -> DecoderModel | None:
-    """The decoder that was made of `model` before."""
-    return _made.get(model)
+def known_decoder(model: PreTrainedModel, weights: WeightKind | None = None) -> DecoderModel | None:
+    """The decoder that was made of `model` before. Raises ModelLoadError where it keeps its weights otherwise."""
+    if model not in _made:
+        return None
+    kept, made = _made[model]
+    if kept is not weights:
+        raise ModelLoadError("the weights of this model are kept otherwise by another engine; load it once more")
+    return made
 
 
-def native_decoder(model: PreTrainedModel, kernels: Kernels, most_positions: int) -> DecoderModel:
+def native_decoder(model: PreTrainedModel, kernels: Kernels, most_positions: int,
+                   weights: WeightKind | None = None) -> DecoderModel:
     """The compiled decoder of `model`, which is on the CPU and has our attention. The weights of its linear layers move
-    there, so that it cannot compute by itself any more. Raises NotNative, and leaves it as it was."""
+    there, so that it cannot compute by itself any more; those of int8 are rounded after the decoder has been compared.
+    Raises NotNative, and leaves it as it was."""
     if model.dtype not in ENTRIES:
         raise NotNative(f"it is in {str(model.dtype).removeprefix('torch.')}")
     mover = Mover()
@@ -63,7 +71,9 @@ def native_decoder(model: PreTrainedModel, kernels: Kernels, most_positions: int
     except Exception as error:  # what a module of an unknown kind raises when it is tried
         mover.give_back()
         raise NotNative(f"{type(error).__name__}: {error}") from error
-    _made[model] = made
+    if weights is WeightKind.int8:
+        made = in_8_bits(made)
+    _made[model] = weights, made
     return made
 
 

@@ -17,12 +17,14 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ...kernels.cpu.decoder import CpuDecoder, DecoderModel
+from ...kernels.cpu.decoder_structures import WeightKind
 from ...kernels.cpu.library import Kernels, Unavailable, load_kernels
+from ...kernels.cpu.linear import ENTRIES
 from ..model_runner import StepBatch
 from .attention_hook import UnsupportedAttention
 from .cpu_pools import CpuPools
 from .errors import ModelLoadError, first_line
-from .fast_leaves import use_kernels
+from .fast_leaves import check_kept, use_kernels
 from .kv_pools import KVPools, LayerShape, TorchPools
 from .memory import available_bytes, gibibytes
 from .native_decoder import known_decoder, native_decoder
@@ -33,13 +35,16 @@ class TorchRunner:
     """A `ModelRunner` over a model that was loaded with our attention (`loading.load_model`).
 
     On a CPU the compiled kernels take over the whole decoder, else attention and linear layers, where they can, on a
-    GPU those in Triton attention, unless `compiled` is False.
+    GPU those in Triton attention, unless `compiled` is False. `weights`: `int8` keeps those of linear layers in 8 bits,
+    which only the compiled kernels for CPUs compute; raises ModelLoadError where they do not.
     `kv_tokens_read`: keys that a layer read in the last step, a shared run counted once (the layer
     that read most, where windows differ).
     """
 
-    def __init__(self, model: PreTrainedModel, *, context_length: int | None = None, compiled: bool = True) -> None:
+    def __init__(self, model: PreTrainedModel, *, context_length: int | None = None, compiled: bool = True,
+                 weights: str | None = None) -> None:
         self._model = model
+        self._weights = weights_kind(weights)
         self._pools: KVPools | None = None
         self._selects_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
         config: Any = model.config.get_text_config()
@@ -47,7 +52,7 @@ class TorchRunner:
         self.dtype = model.dtype
         self.context_length = _context_length(config, model, context_length)
         self._native: CpuDecoder | None = None
-        self._decoder = known_decoder(model)
+        self._decoder = known_decoder(model, self._weights)
         if self._decoder is None:
             embeddings: Any = model.get_input_embeddings()
             self._embedded_ids = len(embeddings.weight)
@@ -66,6 +71,9 @@ class TorchRunner:
         """Put compiled kernels in place where they compute this model; the names of what is in use."""
         attention, linear, note = TorchPools.kernel, "torch linear", ""
         dtype = str(self.dtype).removeprefix("torch.")
+        if self._weights is not None:
+            self._check_weights(compiled)
+            dtype = f"int8 weights, {dtype}"
         if isinstance(compiled, Unavailable):
             note = f"; not compiled: {compiled.reason}"
         elif compiled is not None:
@@ -75,7 +83,11 @@ class TorchRunner:
             note = self._make_native(compiled)
             if self._decoder is not None:
                 return f"whole decoder ({compiled.instructions}), {dtype} on {self.device.type}"
-            replaced = use_kernels(self._model, compiled)
+            check_kept(self._model, self._weights)
+            replaced = use_kernels(self._model, compiled, self._weights)
+            if self._weights is not None and not replaced["linear"]:
+                raise ModelLoadError(f"{type(self._model).__name__} has no linear layers that can have int8 weights; "
+                                     "leave the weights as they are")
             if any(replaced.values()):
                 names = [name for name in ("linear", "norm", "gated") if replaced[name]]
                 linear = f"{', '.join(names)} layers ({compiled.instructions})"
@@ -91,10 +103,22 @@ class TorchRunner:
         if self._decoder is None:
             most: int | None = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
             try:
-                self._decoder = native_decoder(self._model, kernels, max(most or 0, self.context_length))
+                self._decoder = native_decoder(self._model, kernels, max(most or 0, self.context_length), self._weights)
             except (NotNative, ModelLoadError) as reason:
                 return f"; no whole decoder: {reason}"
         return ""
+
+    def _check_weights(self, compiled: Kernels | Unavailable | None) -> None:
+        """Raise ModelLoadError where weights cannot be in 8 bits."""
+        reason = compiled.reason if isinstance(compiled, Unavailable) else None
+        if self.device.type != "cpu":
+            reason = f"only the compiled kernels for CPUs compute with them, and this is {self.device.type}"
+        elif compiled is None:
+            reason = "the compiled kernels are off"
+        elif self.dtype not in ENTRIES:
+            reason = f"the kernels do not compute in {str(self.dtype).removeprefix('torch.')}"
+        if reason is not None:
+            raise ModelLoadError(f"int8 weights are not possible: {reason}; leave the weights as they are")
 
     @property
     def is_native(self) -> bool:
@@ -228,6 +252,13 @@ class _Probe:
         heads, kv_heads = query.shape[1], key.shape[1]
         self.layers.append(LayerShape(heads, kv_heads, key.shape[-1], value.shape[-1], key.dtype))
         return value.repeat_interleave(heads // kv_heads, dim=1).transpose(1, 2)
+
+
+def weights_kind(name: str | None) -> WeightKind | None:
+    """How weights are kept: None as they are, or in 8 bits. Raises ModelLoadError for another name."""
+    if name not in (None, "int8"):
+        raise ModelLoadError(f"weights are kept as they are or as int8, not as `{name}`")
+    return WeightKind.int8 if name == "int8" else None
 
 
 def _context_length(config: Any, model: PreTrainedModel, wanted: int | None) -> int:

@@ -7,6 +7,7 @@ import ctypes
 import torch
 from torch import Tensor, nn
 
+from .decoder_structures import WeightKind
 from .library import Kernels
 from .linear import PackedLinear
 
@@ -43,14 +44,15 @@ class RmsNorm(nn.Module):
 
 
 class GatedLayer(nn.Module):
-    """y = W₃ (silu(W₁ x) · W₂ x): both products of x in one, on prepacked weights."""
+    """y = W₃ (silu(W₁ x) · W₂ x): both products of x in one, on prepacked weights of `kind`."""
 
-    def __init__(self, gate: nn.Linear, up: nn.Linear, down: nn.Linear, kernels: Kernels) -> None:
+    def __init__(self, gate: nn.Linear, up: nn.Linear, down: nn.Linear, kernels: Kernels,
+                 kind: WeightKind | None = None) -> None:
         super().__init__()
         bias = torch.cat([gate.bias, up.bias]) if gate.bias is not None else None
         self.size = gate.weight.shape[0]
-        self.both = PackedLinear(torch.cat([gate.weight, up.weight]), bias, kernels)
-        self.down = PackedLinear(down.weight, down.bias, kernels)
+        self.both = PackedLinear(torch.cat([gate.weight, up.weight]), bias, kernels, kind)
+        self.down = PackedLinear(down.weight, down.bias, kernels, kind)
         self._entry = getattr(kernels.library, GATES[gate.weight.dtype])
         self._entry.argtypes = [ctypes.c_void_p] * 2 + [ctypes.c_long, ctypes.c_int, ctypes.c_int]
 
