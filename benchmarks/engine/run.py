@@ -15,6 +15,7 @@ import datetime
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,7 @@ LIMITS = {"bfloat16": 30.0, "int8": 30.0, "float32": 120.0}
 
 def main() -> int:
     options = parse()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that engines are ended
     shapes = make_shapes(options.workloads, options.scale)
     tell(f"load of the machine before: {os.getloadavg()[0]:.1f}")
     before = limits(options.threads)
