@@ -68,7 +68,7 @@ class TritonPools:
 
     def _fill(self, place: DevicePlan, key: PlanKey, batch: StepBatch, rows: int = 0) -> tuple[DevicePlan, int]:
         tiles, group = key
-        plan = self._planners[tiles].plan(batch.runs, batch.segments, group, rows)
+        plan = self._planners[tiles].plan_step(batch, group, rows)
         place.load(plan)
         return place, plan.kv_tokens_read
 

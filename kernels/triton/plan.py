@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..work_items import Indices, KeyRun, QuerySegment
+from .grown import GrownRegions, PlannedStep
 from .regions import Regions, aligned_regions, joined_regions
 from .structure import Key, Structure, make_structure, ragged_range, structure_key
 from .tiles import Tiles
@@ -74,6 +75,7 @@ class Planner:
             raise ValueError("results that do not depend on other rows need tiles of one size")
         self._key: tuple[Key, int] | None = None
         self._structure: Structure | None = None
+        self._grown = GrownRegions()
 
     def plan(self, runs: Sequence[KeyRun], segments: Sequence[QuerySegment], layers: LayerGroup,
              padded_rows: int = 0) -> Plan:
@@ -81,21 +83,34 @@ class Planner:
 
         Raises ValueError for layers that the tiles do not hold, and for runs with gaps between them.
         """
+        structure, regions = self._regions_of(runs, segments)
+        counts = np.diff(structure.row_starts)
+        firsts = np.fromiter((segment.first_position for segment in segments), np.int64, len(segments))
+        return self._plan(structure, regions, ragged_range(firsts, counts), layers, padded_rows)
+
+    def plan_step(self, step: PlannedStep, layers: LayerGroup, padded_rows: int = 0) -> Plan:
+        """As `plan`; steps that follow one another are not looked at row by row."""
+        if step.age == 0:
+            return self.plan(step.runs, step.segments, layers, padded_rows)
+        structure, regions = self._grown.of(step, lambda step: self._regions_of(step.runs, step.segments))
+        return self._plan(structure, regions, step.positions, layers, padded_rows)
+
+    def _plan(self, structure: Structure, regions: Regions, positions: Indices, layers: LayerGroup,
+              padded_rows: int) -> Plan:
         if layers.window is not None and layers.window < 1:
             raise ValueError(f"a sliding window holds at least one token, not {layers.window}")
         if layers.group > self.tiles.large_rows:
             raise ValueError(f"a tile of {self.tiles.large_rows} rows does not hold the {layers.group} heads of a KV "
                              "head")
-        structure = self._structure_of(runs, segments)
-        counts = np.diff(structure.row_starts)
-        firsts = np.fromiter((segment.first_position for segment in segments), np.int64, len(segments))
-        positions = ragged_range(firsts, counts)
-        make = aligned_regions if self.invariant else joined_regions
-        regions = make(structure, runs, segments, self.span or 0)
         items, tokens, read = self._items(structure, regions, positions, layers)
         row_count = max(padded_rows, len(positions))
         data = _assemble(items, structure.rows, positions, regions.slots, tokens, row_count)
         return Plan(data, len(items), row_count, len(tokens), read)
+
+    def _regions_of(self, runs: Sequence[KeyRun], segments: Sequence[QuerySegment]) -> tuple[Structure, Regions]:
+        structure = self._structure_of(runs, segments)
+        make = aligned_regions if self.invariant else joined_regions
+        return structure, make(structure, runs, segments, self.span or 0)
 
     def _structure_of(self, runs: Sequence[KeyRun], segments: Sequence[QuerySegment]) -> Structure:
         key = structure_key(segments), len(runs)

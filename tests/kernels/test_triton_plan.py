@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from semlang.backend.model_runner import KVRun, StepBatch
+from semlang.backend.model_runner import Segment as BatchSegment
 from semlang.kernels.triton.plan import HEADER, ITEM, LayerGroup, Plan, Planner
 from semlang.kernels.triton.tiles import Tiles
 from semlang.kernels.work_items import work_items
@@ -84,6 +86,34 @@ def test_a_planner_that_is_used_again_plans_as_a_new_one() -> None:
         tree = step([(-1, 100)] + [(0, length + 7 * i) for i in leaves], [(i + 1, 1) for i in leaves], "pages")
         again = planner.plan(tree.runs, tree.segments, LayerGroup(2, 3))
         assert np.array_equal(again.data, plan_of(tree).data)
+
+
+@settings(max_examples=400 if NIGHTLY else 40, deadline=None)
+@given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=5), shared=st.sampled_from([0, 3, 15, 16, 50]),
+       window=st.none() | st.integers(1, 60), invariant=st.booleans(), steps=st.integers(1, 6), data=st.data())
+def test_steps_that_follow_are_planned_as_new_ones(lengths: list[int], shared: int, window: int | None, invariant: bool,
+                                                   steps: int, data: st.DataObject) -> None:
+    """Steps may be left out, and a step may be replaced by another of the same age."""
+    tiles = ONE if invariant else TILES
+    planner = Planner(tiles, 16, span=32, invariant=invariant)
+    slots = np.random.default_rng(0).permutation(2000)
+    root, used, runs, segments = KVRun(0, slots[:shared], 0), shared, [], []
+    for number, length in enumerate(lengths):
+        runs.append(KVRun(number + 1, slots[used : used + length - 1], shared))
+        segments.append(BatchSegment(slots[:1], slots[used + length - 1 : used + length], shared + length - 1,
+                                     (0, number + 1), wants_logits=True))
+        used += length
+    batch = StepBatch((root, *runs), segments)
+    layers = [LayerGroup(2, 3, window), LayerGroup(1, 2)]
+    for _ in range(steps):
+        before = batch
+        for _ in range(data.draw(st.integers(1, 2))):
+            batch = before.following(slots[: len(lengths)], slots[used : used + len(lengths)])
+            used += len(lengths)
+            for group in layers if data.draw(st.booleans()) else ():
+                fresh = Planner(tiles, 16, span=32, invariant=invariant).plan(batch.runs, batch.segments, group)
+                grown = planner.plan_step(batch, group)
+                assert np.array_equal(grown.data, fresh.data) and grown.kv_tokens_read == fresh.kv_tokens_read
 
 
 def test_shared_runs_are_read_once() -> None:
