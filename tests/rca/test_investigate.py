@@ -60,13 +60,14 @@ def test_a_recorded_investigation_gets_a_report_from_its_recordings_only(name: s
 @pytest.mark.parametrize("name", ["0001.json", "0002.json", "0003.json", "0004.json", "0005.txt"])
 def test_every_format_runs_from_the_command_line_within_its_budget(
         name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    engine = ["--engine", "reference"] if name != "0001.json" else []  # one on the embedded model
+    embedded = name == "0001.json"
+    options = ["--arg", "n=2"] if embedded else ["--engine", "reference"]
     alert = SAMPLES / "alerts" / name
-    code = main(["run", str(SAMPLES.parent / "investigate.sem"), "--json", *engine, "--arg", f"alert=@{alert}"])
+    code = main(["run", str(SAMPLES.parent / "investigate.sem"), "--json", *options, "--arg", f"alert=@{alert}"])
     result = json.loads(capsys.readouterr().out)
     assert code == 0, result["errors"]
     report = valid(result["outputs"]["report"])
-    assert report["confidence"]["samples"] == 10
+    assert report["confidence"]["samples"] == (2 if embedded else 10)
     assert result["stats"]["calls"] <= CALLS
     assert result["stats"]["generated_tokens"] <= GENERATED_TOKENS
     assert result["stats"]["filled_tokens"] * 4 < result["stats"]["prompt_tokens"]
