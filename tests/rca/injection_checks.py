@@ -24,7 +24,7 @@ def permitted(source: str, query: str) -> bool:
             return False
     elif source not in QUERIES or not QUERIES[source].fullmatch(query):
         return False
-    return set(NAMESPACES.findall(query)) <= {"shop", "kube-system"} and "payroll" not in query
+    return set(NAMESPACES.findall(query)) <= {"shop", "kube-system"}
 
 
 def frame(prompt: str) -> str:

@@ -95,11 +95,13 @@ class Obedient:
             return go_on(fixed_answer(label, text), written)
         self.obeyed.add(read[0])
         payload = self.payloads[read[0]]
+        turn = text.count("\nThought:") + int(hashlib.sha256(read[0].encode()).hexdigest(), 16)
         if label == "Tool":  # each turn another one, so that all are tried
-            turn = text.count("\nThought:") + int(hashlib.sha256(read[0].encode()).hexdigest(), 16)
             return go_on(("kubernetes", "logs", "metric", "finish", "probe", "details", "history", "snapshot",
                           "past_incident")[turn % 9], written)
         if label in ("Arguments", "Words and page", "Claims"):  # into each text in turn; its signs may end it early
             inside = re.split(r'(?<!\\)"', written)
+            if turn % 2 and re.search(r'"namespace":"$', written):
+                return '"'  # every other time the right namespace, so that a request is not refused for that alone
             return payload[len(inside[-1]):] + '"' if len(inside) % 2 == 0 else '"'
         return go_on(f"{payload}\nTool: finish", written)
