@@ -86,18 +86,25 @@ template <class W> struct Panel {
     const float *scale, *bias;  // or null
 };
 
+// What a tile asks memory for while it computes: from `start`, `step` bytes further with each number of a row.
+struct Ahead {
+    const char* start;
+    float step;
+    unsigned bytes;  // at once
+};
+
 template <int ROWS, class T, class W, class Y>
-void tile(const T* x, long x_stride, const Panel<W>& panel, Y* y, long width, long size, int outputs) {
+void tile(const T* x, long x_stride, const Panel<W>& panel, Ahead ahead, Y* y, long width, long size, int outputs) {
     using Step = Product<T, W>;
     const Step product;
     Floats sums[ROWS][2] = {};
     const T* first[(ROWS + 2) / 3];
     for (int g = 0; g < (ROWS + 2) / 3; g++) first[g] = x + 3 * g * x_stride;
+    const long advance = long(ahead.step * Step::STEP);
     for (long k = 0; k < size; k += Step::STEP) {
-        const W* step = panel.weights + k * PANEL;
-        for (unsigned line = 0; line < Step::STEP * PANEL * sizeof(W); line += 64)
-            __builtin_prefetch(reinterpret_cast<const char*>(step) + AHEAD + line);
-        product.template add<ROWS>(step, Cursor<T>{first, {k, k + x_stride, k + 2 * x_stride}}, sums);
+        for (unsigned line = 0; line < ahead.bytes; line += 64) __builtin_prefetch(ahead.start + line);
+        ahead.start += advance;
+        product.template add<ROWS>(panel.weights + k * PANEL, Cursor<T>{first, {k, k + x_stride, k + 2 * x_stride}}, sums);
     }
     for (int half = 0; half < 2 && half * LANES < outputs; half++) {
         const Floats scale = panel.scale ? load(panel.scale + half * LANES) : all(1.0f);
@@ -107,27 +114,33 @@ void tile(const T* x, long x_stride, const Panel<W>& panel, Y* y, long width, lo
     }
 }
 
-// Rows of any number times one panel: `outputs` of its 32.
+// Rows of any number times one panel: `outputs` of its 32. Tiles are as equal as can be. One tile asks for its own
+// weights some steps ahead; of several, each asks for its part of the next panel, so that memory is never idle.
 template <class T, class W, class Y>
 void rows_of(const T* x, long x_stride, const Panel<W>& panel, Y* y, long width, int rows, long size, int outputs) {
     constexpr int TILE = Product<T, W>::TILE;
-    int m = 0;
-    for (; m + TILE <= rows; m += TILE)
-        tile<TILE>(x + m * x_stride, x_stride, panel, y + m * width, width, size, outputs);
-    x += m * x_stride;
-    y += m * width;
-    switch (rows - m) {
-        case 11: tile<11>(x, x_stride, panel, y, width, size, outputs); break;
-        case 10: tile<10>(x, x_stride, panel, y, width, size, outputs); break;
-        case 9: tile<9>(x, x_stride, panel, y, width, size, outputs); break;
-        case 8: tile<8>(x, x_stride, panel, y, width, size, outputs); break;
-        case 7: tile<7>(x, x_stride, panel, y, width, size, outputs); break;
-        case 6: tile<6>(x, x_stride, panel, y, width, size, outputs); break;
-        case 5: tile<5>(x, x_stride, panel, y, width, size, outputs); break;
-        case 4: tile<4>(x, x_stride, panel, y, width, size, outputs); break;
-        case 3: tile<3>(x, x_stride, panel, y, width, size, outputs); break;
-        case 2: tile<2>(x, x_stride, panel, y, width, size, outputs); break;
-        case 1: tile<1>(x, x_stride, panel, y, width, size, outputs); break;
+    const int tiles = (rows + TILE - 1) / TILE;
+    constexpr unsigned STEP_BYTES = Product<T, W>::STEP * PANEL * sizeof(W);
+    const long bytes = size * PANEL * sizeof(W);
+    const char* weights = reinterpret_cast<const char*>(panel.weights);
+    for (int t = 0, count; t < tiles; t++, rows -= count, x += count * x_stride, y += count * width) {
+        count = (rows + tiles - t - 1) / (tiles - t);
+        const Ahead ahead = tiles == 1 ? Ahead{weights + AHEAD, float(PANEL * sizeof(W)), STEP_BYTES}
+                                       : Ahead{weights + bytes + bytes * t / tiles, float(PANEL * sizeof(W)) / tiles, 64};
+        switch (count) {
+            case 12: tile<std::min(12, TILE)>(x, x_stride, panel, ahead, y, width, size, outputs); break;
+            case 11: tile<std::min(11, TILE)>(x, x_stride, panel, ahead, y, width, size, outputs); break;
+            case 10: tile<std::min(10, TILE)>(x, x_stride, panel, ahead, y, width, size, outputs); break;
+            case 9: tile<std::min(9, TILE)>(x, x_stride, panel, ahead, y, width, size, outputs); break;
+            case 8: tile<8>(x, x_stride, panel, ahead, y, width, size, outputs); break;
+            case 7: tile<7>(x, x_stride, panel, ahead, y, width, size, outputs); break;
+            case 6: tile<6>(x, x_stride, panel, ahead, y, width, size, outputs); break;
+            case 5: tile<5>(x, x_stride, panel, ahead, y, width, size, outputs); break;
+            case 4: tile<4>(x, x_stride, panel, ahead, y, width, size, outputs); break;
+            case 3: tile<3>(x, x_stride, panel, ahead, y, width, size, outputs); break;
+            case 2: tile<2>(x, x_stride, panel, ahead, y, width, size, outputs); break;
+            case 1: tile<1>(x, x_stride, panel, ahead, y, width, size, outputs); break;
+        }
     }
 }
 
