@@ -5,39 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import triton
-import triton.language as tl
 from torch import Tensor, nn
 from torch.nn import functional
+
+from . import element_kernels
 
 WIDEST = 1 << 14
 """Numbers of a row up to which one program normalises it."""
 GATE_BLOCK = 1024
-
-
-@triton.jit
-def rms_norm(x, weight, y, x_row, y_row, epsilon, SIZE: tl.constexpr, BLOCK: tl.constexpr):
-    """One row: y = round(x / rms(x)) · weight; float32 inside."""
-    row = tl.program_id(0).to(tl.int64)
-    place = tl.arange(0, BLOCK)
-    real = place < SIZE
-    numbers = tl.load(x + row * x_row + place, mask=real, other=0.0).to(tl.float32)
-    scale = 1.0 / tl.sqrt(tl.sum(numbers * numbers, 0) / SIZE + epsilon)
-    rounded = (numbers * scale).to(y.dtype.element_ty)
-    result = rounded.to(tl.float32) * tl.load(weight + place, mask=real, other=0.0).to(tl.float32)
-    tl.store(y + row * y_row + place, result.to(y.dtype.element_ty), mask=real)
-
-
-@triton.jit
-def gate(x, y, SIZE: tl.constexpr, BLOCK: tl.constexpr):
-    """Part of one row: y = round(silu(first half of x)) · second half; float32 inside."""
-    row = tl.program_id(0).to(tl.int64)
-    place = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    real = place < SIZE
-    first = tl.load(x + row * 2 * SIZE + place, mask=real, other=0.0).to(tl.float32)
-    second = tl.load(x + row * 2 * SIZE + SIZE + place, mask=real, other=0.0).to(tl.float32)
-    rounded = (first / (1.0 + tl.exp(-first))).to(y.dtype.element_ty).to(tl.float32)
-    tl.store(y + row * SIZE + place, (rounded * second).to(y.dtype.element_ty), mask=real)
 
 
 class RmsNorm(nn.Module):
@@ -56,7 +31,7 @@ class RmsNorm(nn.Module):
             rows = rows.contiguous()
         y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
         if rows.shape[0]:
-            launch: Any = rms_norm[(rows.shape[0],)]
+            launch: Any = element_kernels.rms_norm[(rows.shape[0],)]
             launch(rows, self.weight, y, rows.stride(0), size, self.epsilon, **norm_constants(size),
                    num_warps=norm_warps(size))
         return y
@@ -78,17 +53,17 @@ class GatedLayer(nn.Module):
         gated = torch.empty(*hidden.shape[:-1], self.size, dtype=hidden.dtype, device=hidden.device)
         count = gated.numel() // self.size
         if count:
-            launch: Any = gate[(count, -(-self.size // GATE_BLOCK))]
+            launch: Any = element_kernels.gate[(count, -(-self.size // GATE_BLOCK))]
             launch(hidden, gated, SIZE=self.size, BLOCK=GATE_BLOCK, num_warps=4)
         down: Tensor = self.down(gated)
         return down
 
 
 def norm_constants(size: int) -> dict[str, int]:
-    """The compile-time arguments of `rms_norm`."""
+    """The compile-time arguments of `element_kernels.rms_norm`."""
     return {"SIZE": size, "BLOCK": 1 << (size - 1).bit_length()}
 
 
 def norm_warps(size: int) -> int:
-    """Warps of a program of `rms_norm`."""
+    """Warps of a program of `element_kernels.rms_norm`."""
     return 4 if size <= 2048 else 8

@@ -13,7 +13,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from . import elementwise, kernels
+from . import element_kernels, elementwise, kernels
 from .attention import attend_constants, merge_constants
 from .tiles import Tiles
 
@@ -66,16 +66,16 @@ def merge_resources(capability: int, *, heads: int, value_size: int, dtype: str)
 
 
 def norm_resources(capability: int, *, size: int, dtype: str) -> Resources:
-    """Compile `elementwise.rms_norm` for compute capability 80 or 90."""
+    """Compile `element_kernels.rms_norm` for compute capability 80 or 90."""
     number = TYPES[dtype]
     signature = {"x": number, "weight": number, "y": number, "x_row": "i32", "y_row": "i32", "epsilon": "fp32"}
-    return _compile(elementwise.rms_norm, signature, elementwise.norm_constants(size), capability,
+    return _compile(element_kernels.rms_norm, signature, elementwise.norm_constants(size), capability,
                     elementwise.norm_warps(size), unaligned=("epsilon",))
 
 
 def gate_resources(capability: int, *, size: int, dtype: str) -> Resources:
-    """Compile `elementwise.gate` for compute capability 80 or 90."""
-    return _compile(elementwise.gate, {"x": TYPES[dtype], "y": TYPES[dtype]},
+    """Compile `element_kernels.gate` for compute capability 80 or 90."""
+    return _compile(element_kernels.gate, {"x": TYPES[dtype], "y": TYPES[dtype]},
                     {"SIZE": size, "BLOCK": elementwise.GATE_BLOCK}, capability, 4)
 
 

@@ -213,8 +213,12 @@ def test_steps_that_differ_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_numbers_that_the_host_looks_at_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     graphs = RecordedGraphs(monkeypatch)
     numbers = torch.ones(3)
+
+    def work() -> None:
+        numbers.mul_(2.0 if numbers.max() > 2 else 3.0)
+
     with pytest.raises(AssertionError, match="the host looks"):
-        graphs.capture(lambda: numbers.mul_(2.0 if numbers.max() > 2 else 3.0))
+        graphs.capture(work)
 
 
 def test_bad_steps_are_refused(model: Callable[[str], Any]) -> None:

@@ -80,7 +80,7 @@ def test_no_company_changes_a_bit(tree: tuple[Pairs, Pairs], layout: str, window
         chosen = np.concatenate([rows[number] for number in which])
         plan = Planner(ONE, programs, span=32, invariant=True).plan(given.runs, given.segments, layers)
         found = attend(given, [parts[0][:, chosen], *parts[1:]], plan, ONE, window=window)
-        return list(found.split([len(rows[number]) for number in which]))
+        return list(torch.split(found, [len(rows[number]) for number in which]))
 
     everyone = list(range(len(queries)))
     together = compute(everyone, 16)

@@ -21,14 +21,11 @@ LOOKS = ("aten.item", "_local_scalar_dense", "nonzero", "aten.equal", "unique", 
 KERNELS = ("attend", "merge", "store")
 
 
-Mode: Any = TorchDispatchMode
-
-
-class Trace(Mode):
+class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes every operation of torch, and every launch of our kernels, with all that a recording would keep."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.entries: list[tuple[Any, ...]] = []
         self._made: set[int] = set()
         self._kept: list[Tensor] = []
@@ -96,8 +93,7 @@ class RecordedGraphs:
                 work()
         finally:
             self._traces.remove(trace)
-        entries: list[tuple[Any, ...]] = trace.entries
-        return entries
+        return trace.entries
 
     def capture(self, work: Callable[[], None]) -> RecordedGraph:
         work()
