@@ -104,7 +104,8 @@ void tile(const T* x, long x_stride, const Panel<W>& panel, Ahead ahead, Y* y, l
     for (long k = 0; k < size; k += Step::STEP) {
         for (unsigned line = 0; line < ahead.bytes; line += 64) __builtin_prefetch(ahead.start + line);
         ahead.start += advance;
-        product.template add<ROWS>(panel.weights + k * PANEL, Cursor<T>{first, {k, k + x_stride, k + 2 * x_stride}}, sums);
+        const Cursor<T> rows{first, {k, k + x_stride, k + 2 * x_stride}};
+        product.template add<ROWS>(panel.weights + k * PANEL, rows, sums);
     }
     for (int half = 0; half < 2 && half * LANES < outputs; half++) {
         const Floats scale = panel.scale ? load(panel.scale + half * LANES) : all(1.0f);
@@ -125,8 +126,9 @@ void rows_of(const T* x, long x_stride, const Panel<W>& panel, Y* y, long width,
     const char* weights = reinterpret_cast<const char*>(panel.weights);
     for (int t = 0, count; t < tiles; t++, rows -= count, x += count * x_stride, y += count * width) {
         count = (rows + tiles - t - 1) / (tiles - t);
-        const Ahead ahead = tiles == 1 ? Ahead{weights + AHEAD, float(PANEL * sizeof(W)), STEP_BYTES}
-                                       : Ahead{weights + bytes + bytes * t / tiles, float(PANEL * sizeof(W)) / tiles, 64};
+        const float step = float(PANEL * sizeof(W)) / tiles;
+        const Ahead ahead = tiles == 1 ? Ahead{weights + AHEAD, step, STEP_BYTES}
+                                       : Ahead{weights + bytes + bytes * t / tiles, step, 64};
         switch (count) {
             case 12: tile<std::min(12, TILE)>(x, x_stride, panel, ahead, y, width, size, outputs); break;
             case 11: tile<std::min(11, TILE)>(x, x_stride, panel, ahead, y, width, size, outputs); break;
