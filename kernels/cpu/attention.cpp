@@ -262,7 +262,7 @@ template <class T> class Worker {
         float now = before;
         if (any_above(best * scale, before)) {
             now = largest(best * scale);
-            rescale(row, before == NEVER ? 0.0f : std::exp2(before - now));
+            if (before != NEVER) rescale(row, std::exp2(before - now));
             scratch_.largest[row] = now;
         }
         if (now == NEVER) {
@@ -292,9 +292,11 @@ template <class T> class Worker {
     void hide(const Block<T>& block, int count, int row, float* scores) const {
         const Range range = range_[row];
         for (int g = 0; g < count; g++) {
-            const Ints lane = lane_numbers(), key = lane + block.first_key[g];
-            const Ints seen = (lane >= block.span[g].from) & (lane < block.span[g].to) & (key >= range.from) &
-                              (key < range.to);
+            const Span span = block.span[g];
+            const int first = block.first_key[g];
+            if (span.from == 0 && span.to == PAGE && first >= range.from && first + PAGE <= range.to) continue;
+            const Ints lane = lane_numbers(), key = lane + first;
+            const Ints seen = (lane >= span.from) & (lane < span.to) & (key >= range.from) & (key < range.to);
             store(scores + g * PAGE, choose(seen, load(scores + g * PAGE), all(NEVER)));
         }
     }
