@@ -22,9 +22,11 @@ class PlannedStep(Protocol):
     Within a `chain` every segment is one token, the next of its context; `age` numbers its steps.
     """
 
-    chain: SlotChain
     age: int
     positions: Indices
+
+    @property
+    def chain(self) -> SlotChain: ...
 
     @property
     def runs(self) -> Sequence[KeyRun]: ...

@@ -2,6 +2,7 @@
 
 import math
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -83,8 +84,8 @@ def test_outputs_of_an_engine() -> None:
         assert isinstance(banned, Generation) and banned.sampled_ids[0] != free.sampled_ids[0]
         wanted = answer(engine, prompt, SamplingOptions(3, ignore_eos=True, logit_bias=((77, 500.0),)))
         assert isinstance(wanted, Generation) and wanted.sampled_ids == (77, 77, 77)
-        for penalty in ("frequency_penalty", "presence_penalty"):
-            once = SamplingOptions(8, ignore_eos=True, logit_bias=((77, 500.0), (78, 400.0)), **{penalty: 300.0})
+        two = SamplingOptions(8, ignore_eos=True, logit_bias=((77, 500.0), (78, 400.0)))
+        for once in (replace(two, frequency_penalty=300.0), replace(two, presence_penalty=300.0)):
             varied = answer(engine, prompt, once)
             assert isinstance(varied, Generation) and varied.sampled_ids[:2] == (77, 78)
         old = prompt[0]
