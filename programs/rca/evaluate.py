@@ -201,6 +201,9 @@ def add_model(report: dict[str, Any], setting: Setting, texts: Sequence[str], di
     shown = list(texts) if flags.no_summary else model_methods.summaries(runs, texts)
     report["summary_cost"] = None if flags.no_summary else {**runs.costs, "incidents": len(texts)}
     alphas = retrieval.fitted_alphas(distances, categories)
+    chance = model_methods.choose_at_random(distances, categories, alphas, flags.seed)
+    report["methods"]["random option"] = {**judge(setting, chance), "refit_every": 0, "training_s": None,
+                                          "predicting_ms": None}
     for name in ("retrieval + model", "model only"):
         runs = model_methods.ModelRuns(flags)
         if name == "model only":

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from .clean import clean
@@ -69,6 +70,16 @@ def choose_retrieved(runs: ModelRuns, texts: Sequence[str], distances: Sequence[
             for letter, row in zip(LETTERS, distinct_rows(one.order(alpha), categories, k), strict=False)]
         questions.append({"summary": shown(texts[one.row]), "candidates": candidates})
     return _predictions(runs.run("Decisions", "answers", questions=questions), distances, categories)
+
+
+def choose_at_random(distances: Sequence[Distances], categories: Sequence[str], alphas: Sequence[float], seed: int,
+                     k: int = 5) -> list[Prediction]:
+    """Any of the options that the model has, `Unseen incident` among them: what a choice is worth by itself."""
+    random, new, found = Random(seed), first_occurrences(categories), []
+    for one, alpha in zip(distances, alphas, strict=True):
+        options = [UNSEEN, *(categories[row] for row in distinct_rows(one.order(alpha), categories, k))]
+        found.append(Prediction(categories[one.row], random.choice(options), 1 / len(options), new[one.row]))
+    return found
 
 
 def choose_names(runs: ModelRuns, texts: Sequence[str], distances: Sequence[Distances],

@@ -106,7 +106,7 @@ def test_one_command_one_object(data: str, capsys: pytest.CaptureFixture[str]) -
     report = json.loads(capsys.readouterr().out)
     assert (report["version"], report["view"], report["first"], report["judged"]) == (1, "all", 15, 15)
     assert list(report["methods"]) == ["majority", "TF-IDF linear SVM", "retrieval only (tfidf, fitted α)",
-                                       "retrieval + model", "model only"]
+                                       "random option", "retrieval + model", "model only"]
     machine = report["methods"]["TF-IDF linear SVM"]
     for convention in ("scored", "dropped", "class"):
         assert machine[convention]["micro"] == {"value": 1.0, "low": 1.0, "high": 1.0}
