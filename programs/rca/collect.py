@@ -6,7 +6,7 @@ import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,10 @@ from .deduplicate import deduplicate
 from .incident import AlertError, Json, read_alert
 from .masking import SECRET_KINDS, kind_of, mask_texts
 from .outcomes import Answer, Outcome, cut, failed, too_late
-from .readings import plain_name
+from .readings import AFTER, BEFORE, plain_name
 
 FOLDER = Path(__file__).parent
 POD = re.compile(r"(?P<workload>.+?)-[a-z0-9]{6,10}-[a-z0-9]{5}")
-BEFORE, AFTER = timedelta(minutes=30), timedelta(minutes=10)
-"""The span around the begin of an incident about which is asked."""
-
 PLAIN_FIELDS = frozenset({"id", "fingerprint", "time", "outcome", "severity", "status"})
 """Fields that are never masked, since others find things by them."""
 

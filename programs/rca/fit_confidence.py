@@ -63,12 +63,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def read_rows(path: str) -> list[dict[str, Any]]:
     """The lines of a file. Raises CalibrationError with the place of what is wrong."""
     rows = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").split("\n"), 1):
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CalibrationError(f"{path} is not UTF-8: {error}") from None
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise CalibrationError(f"{path}:{number} is no JSON") from None
         asked, scored = {"incident", "evidence", "cause"}, {"sufficient", "rating"}
         if not isinstance(row, dict) or not isinstance(row.get("right"), bool) or not (

@@ -46,10 +46,18 @@ def _command(commands: Any, name: str, help: str) -> argparse.ArgumentParser:
     return command
 
 
+def decay_rate(text: str) -> float:
+    """A rate per day, from 0 on."""
+    rate = float(text)
+    if not 0 <= rate < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no rate of decay; give 0 or more, per day")
+    return rate
+
+
 def _add_training(command: argparse.ArgumentParser) -> None:
     command.add_argument("--embedding", metavar="NAME",
                          help="fasttext, tfidf or sentence:DIRECTORY (default: the store's own, else fasttext)")
-    command.add_argument("--alpha", type=float, metavar="RATE", help="decay per day (default: fitted on the past)")
+    command.add_argument("--alpha", type=decay_rate, metavar="RATE", help="decay per day (default: fitted on the past)")
 
 
 def read_entries(lines: Sequence[str], name: str) -> list[Entry]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 SIGNS: dict[str, re.Pattern[str]] = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in {
     "certificate": r"certificate (?:has |is |was )?(?:expired|not yet valid)|certificate_expired|x509: certificate"
@@ -40,6 +42,11 @@ BAD_STATES = ("OOMKilled", "CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull
               "Error", "Pending", "Terminating", "Unknown", "Completed", "Running")
 """States that `kubectl get pods` shows, the worst first."""
 
+
+BEFORE, AFTER = timedelta(minutes=30), timedelta(minutes=10)
+"""The span around the begin of an incident about which is asked."""
+SHOWN_POINTS = 12
+"""Most values of a series that its line shows, at equal distances, and the last."""
 
 MILD = re.compile(r"^\W*(?:\S+\W+){0,3}?(?:WARN(?:ING)?|INFO|DEBUG|TRACE|NOTICE)\b")
 """Lines of which one alone says nothing."""
@@ -104,3 +111,25 @@ def condition_of(description: str, name: str) -> str:
 def plain_name(text: str) -> str:
     """`text` if it is a name, else "": what alerts and telemetry say may have been written by anybody."""
     return text if NAME.fullmatch(text) else ""
+
+
+_SERIES = re.compile(r".*\} from (\S+) to (\S+): (.+)")
+
+
+def rose_after(table: Mapping[str, str], content: str, start: str) -> bool:
+    """Whether one series was at most zero until the incident had begun, and more after that.
+
+    `content` as `answer_of_series` writes it; `start` is that of the span. Where it cannot be told, it is not so.
+    """
+    line = _SERIES.fullmatch(content.partition("\n")[0]) if table.get("series") == "1" else None
+    if line is None or not table["points"].isdigit():
+        return False
+    begin, end = (datetime.fromisoformat(moment) for moment in line.groups()[:2])
+    values = [float(value) for value in line[3].split()]
+    intervals = int(table["points"]) - 1
+    rise = next((position for position, value in enumerate(values) if value > 0), 0)
+    if rise == 0 or intervals < len(values) - 1:
+        return False
+    stride = -(-(intervals + 1) // SHOWN_POINTS)
+    calm = begin + (end - begin) * ((rise - 1) * stride / intervals)
+    return calm >= datetime.fromisoformat(start) + BEFORE

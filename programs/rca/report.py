@@ -152,15 +152,19 @@ def reports_in(text: str) -> list[dict[str, Any]]:
     """
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ReportError(f"this is no JSON: {error}; give what `semc run investigate.sem --json` printed") from None
-    outputs = data.get("outputs", {}) if isinstance(data, dict) and "outputs" in data else {"report": data}
+    outputs = data["outputs"] if isinstance(data, dict) and "outputs" in data else {"report": data}
+    outputs = outputs if isinstance(outputs, dict) else {}
     found = outputs.get("report", outputs.get("reports"))
     reports = [report for report in (found if isinstance(found, list) else [found]) if isinstance(report, dict)]
     if not reports or any(report.get("version") != VERSION for report in reports):
         raise ReportError(f"there is no report of version {VERSION} in this: " + _errors(data))
+    needed = json.loads(SCHEMA.read_text(encoding="utf-8"))["required"]
+    if lacking := [name for report in reports for name in needed if name not in report]:
+        raise ReportError(f"this is no whole report: `{lacking[0]}` is missing")
     stats = data.get("stats")
-    if stats and len(reports) == 1:
+    if isinstance(stats, dict) and "makespan_s" in stats and len(reports) == 1:
         reports[0]["spent"] = {name: stats[name] for name in (
             "calls", "prompt_tokens", "filled_tokens", "generated_tokens")} | {"seconds": stats["makespan_s"]}
     return reports
@@ -168,6 +172,7 @@ def reports_in(text: str) -> list[dict[str, Any]]:
 
 def _errors(data: Json) -> str:
     errors = data.get("errors") if isinstance(data, dict) else None
+    errors = errors if isinstance(errors, dict) else None
     return "; ".join(error["message"] for error in errors.values()) if errors else "no output `report` or `reports`"
 
 
@@ -182,11 +187,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         text = sys.stdin.read() if arguments.file == "-" else Path(arguments.file).read_text(encoding="utf-8")
-        reports = reports_in(text)
+        shown = FORMS[arguments.form](reports_in(text))
     except (OSError, UnicodeDecodeError, ReportError) as error:
         print(f"error: {arguments.file}: {error}", file=sys.stderr)
         return 2
-    print(FORMS[arguments.form](reports), end="")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # values of other types than the schema says
+        print(f"error: {arguments.file}: this is no whole report: {type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    print(shown, end="")
     return 0
 
 

@@ -70,6 +70,8 @@ class Store:
         try:
             self._database = sqlite3.connect(self.path, timeout=30.0, isolation_level=None)
             self._prepare(read_only)
+        except sqlite3.OperationalError as error:  # no folder, no right to write, locked for long, full
+            raise StoreError(f"the history {path} cannot be used: {error}") from None
         except sqlite3.Error as error:
             raise StoreError(f"{path} is no history: {error}") from None
         self._cached: tuple[tuple[int, int], Past] | None = None

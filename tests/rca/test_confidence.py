@@ -109,6 +109,9 @@ def test_what_is_wrong_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str
     (tmp_path / "few.jsonl").write_text(json.dumps(scores(1)[0]))
     assert fit([str(tmp_path / "few.jsonl"), "--out", str(tmp_path / "c.json")]) == 2
     assert "too few" in capsys.readouterr().err
+    (tmp_path / "bytes.jsonl").write_bytes(b"\x80\xff")
+    assert fit([str(tmp_path / "bytes.jsonl"), "--out", str(tmp_path / "c.json")]) == 2
+    assert "bytes.jsonl is not UTF-8" in capsys.readouterr().err
 
 
 def test_the_programs_own_tests_pass(capsys: pytest.CaptureFixture[str]) -> None:

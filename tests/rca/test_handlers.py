@@ -9,6 +9,7 @@ from running import ROOT, collect
 
 HANDLERS = ROOT / "programs" / "rca" / "handlers"
 LABELS = {"namespace": "shop", "app": "cart", "pod": "cart-1", "node": "n1"}
+CHANGES = 'changes(kube_deployment_status_observed_generation{namespace="shop",deployment="cart"}[1h])'
 CRASHING = "Status: Running\n Reason: CrashLoopBackOff"
 RUNNING = "Status: Running\nNode: n7/10.0.0.1"
 POD, THIS_RUN, LAST_RUN = "describe pod *", "logs cart-1 -n shop --tail=500", "logs cart-1 -n shop --previous*"
@@ -22,7 +23,7 @@ class Case(NamedTuple):
 
     kind: str
     conclusion: str
-    answers: dict[str, str | float]
+    answers: dict[str, str | float | list[int]]
     labels: dict[str, str] = LABELS
 
 
@@ -116,6 +117,8 @@ CASES = [
     Case("AppDown", "there is no pod", {POD: ""}),
     Case("AppDown", "names do not resolve", {POD: RUNNING, THIS_RUN: "NXDOMAIN"}),
     Case("AppDown", "down since the last release", {POD: RUNNING, ROLLOUT: 1}),
+    Case("AppDown", "down since the last release", {POD: RUNNING, CHANGES: [0] * 20 + [1] * 21}),
+    Case("AppDown", "no reason was found", {POD: RUNNING, CHANGES: [0] * 35 + [1] * 6}),  # when it was down already
     Case("AppDown", "no reason was found", {POD: RUNNING, THIS_RUN: "fine"}),
     Case("Watchdog", "no handler", {POD: "OOMKilled"}),
 ]
@@ -143,8 +146,11 @@ def source_of(query: str) -> str:
     return "metrics" if "(" in query else "kubernetes"
 
 
-def record(query: str, answer: str | float) -> dict[str, Any]:
+def record(query: str, answer: str | float | list[int]) -> dict[str, Any]:
     base: dict[str, Any] = {"source": source_of(query), "query": query, "time": "2026-03-02T09:16:00Z"}
+    if isinstance(answer, list):
+        series = {"labels": {}, "start": "2026-03-02T08:45:00Z", "step": 60, "values": answer}
+        return {"source": base["source"], "query": query, "series": [series]}
     if isinstance(answer, str) and answer.startswith("{"):
         return base | {"text": "sockets by process", "table": json.loads(answer)}
     return base | ({"text": answer} if isinstance(answer, str) else {"text": "x", "table": {"max": str(answer)}})

@@ -73,3 +73,10 @@ def test_a_store_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "there is no history" in capsys.readouterr().err
     assert history.main([str(tmp_path / "none.jsonl"), "--store", str(tmp_path / "none.db")]) == 2
     assert "cannot read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rate", ["nan", "-1", "inf", "x"])
+def test_a_rate_of_decay_is_zero_or_more(rate: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        history.main(["train", "--store", str(tmp_path / "h.db"), f"--alpha={rate}"])
+    assert ended.value.code == 2 and "--alpha" in capsys.readouterr().err

@@ -1,7 +1,10 @@
 """What is read from texts: signs in logs, pods that are worst off, nodes, conditions, names."""
 
+from datetime import UTC, datetime
+
 import pytest
-from semlang.programs.rca.readings import SIGNS, condition_of, node_of, plain_name, sign_of, worst_pod
+from semlang.programs.rca.connectors.series import Series, answer_of_series
+from semlang.programs.rca.readings import SIGNS, condition_of, node_of, plain_name, rose_after, sign_of, worst_pod
 
 
 @pytest.mark.parametrize(("text", "sign"), [
@@ -53,3 +56,29 @@ def test_nodes_conditions_and_names() -> None:
     assert condition_of("  MemoryPressure       False   Tue", "MemoryPressure") == "False"
     assert condition_of("MemoryPressure maybe", "MemoryPressure") == ""
     assert plain_name("cart-1.shop:80/x") and not plain_name('x"}') and not plain_name("--raw") and not plain_name("")
+
+
+@pytest.mark.parametrize(("values", "later"), [
+    ([*[0.0] * 35, *[1.0] * 6], True),  # minute 35 of a span whose incident begins in minute 30
+    ([*[0.0] * 31, *[1.0] * 10], False),  # so near that the values shown do not tell
+    ([*[0.0] * 30, *[1.0] * 11], False),  # at its begin
+    ([*[0.0] * 12, *[1.0] * 29], False),
+    ([1.0] * 41, False),
+    ([0.0] * 41, False),
+    ([*[1.0] * 12, *[0.0] * 20, *[1.0] * 9], False),  # once before, once after
+    ([0.0, 1.0], False),
+    ([1.0], False),
+])
+def test_what_comes_after_the_begin_is_no_cause(values: list[float], later: bool) -> None:
+    span = datetime(2026, 3, 2, 8, 45, tzinfo=UTC)
+    step = 2400 / max(len(values) - 1, 1)
+    points = [(span.timestamp() + step * position, value) for position, value in enumerate(values)]
+    answer = answer_of_series([Series({"deployment": "a} from b"}, points)])
+    assert rose_after(answer.table, answer.text, "2026-03-02T08:45:00Z") == later
+
+
+def test_what_cannot_be_told_is_not_later() -> None:
+    assert not rose_after({}, "", "2026-03-02T08:45:00Z")
+    assert not rose_after({"series": "1", "points": "41"}, "nothing that is a series", "2026-03-02T08:45:00Z")
+    assert not rose_after({"series": "2", "points": "82"}, "{} from 2026-03-02T08:45:00Z to 2026-03-02T09:25:00Z: 0 0 1",
+                          "2026-03-02T08:45:00Z")

@@ -212,3 +212,20 @@ def test_what_is_no_report_is_one_clear_line(tmp_path: Path, capsys: pytest.Capt
     assert main([str(tmp_path / "x.json")]) == 2
     assert message in capsys.readouterr().err
     assert main([str(tmp_path / "absent")]) == 2
+
+
+@pytest.mark.parametrize("text", [
+    "", "[]", "5", '{"version": "1"}', '{"outputs": [1], "stats": 5}', '{"outputs": {"report": {"version": "1"}}}',
+    '{"outputs": {}, "errors": [1]}', "[" * 100_000])
+@pytest.mark.parametrize("form", ["markdown", "slack"])
+def test_what_is_no_report_is_one_line(
+        text: str, form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run.json").write_text(text)
+    assert main([str(tmp_path / "run.json"), "--form", form]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_report_with_a_wrong_type_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run.json").write_text(json.dumps(example() | {"incident": 5}))
+    assert main([str(tmp_path / "run.json")]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'run.json'}: this is no whole report")

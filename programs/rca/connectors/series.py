@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..outcomes import Answer, Outcome, answer_of_text
+from ..readings import SHOWN_POINTS
 from .interface import iso
 
 SHOWN_SERIES = 20
-SHOWN_POINTS = 12
 
 
 @dataclass(frozen=True)
