@@ -46,9 +46,12 @@ def shown(value: RuntimeValue, type: Type) -> str:
 
 
 def show_errors(errors: dict[str, RunError], sources: Iterable[SourceFile]) -> None:
-    """Print each error with its place and the calls that led there."""
+    """Print each error with its place and the calls that led there; what several outputs failed with, once."""
     files = {source.path: source for source in sources}
-    messages.show(error_diagnostic(name, error, files) for name, error in errors.items())
+    failed: dict[tuple[str, str], list[str]] = {}
+    for name, error in errors.items():
+        failed.setdefault((error.message, error.location), []).append(name)
+    messages.show(error_diagnostic("`, `".join(names), errors[names[0]], files) for names in failed.values())
 
 
 def error_diagnostic(name: str, error: RunError, files: dict[str, SourceFile]) -> Diagnostic:
