@@ -14,9 +14,9 @@ from .kv_pools import LayerShape, Step
 
 
 class CpuPools:
-    """Implements `kv_pools.KVPools` by the C++ kernel."""
+    """Implements `kv_pools.KVPools` by the C++ kernel. `invariant`: see `TorchRunner`."""
 
-    def __init__(self, kernels: Kernels, layers: Sequence[LayerShape], slots: int) -> None:
+    def __init__(self, kernels: Kernels, layers: Sequence[LayerShape], slots: int, *, invariant: bool = False) -> None:
         self.kernel = f"tree attention ({kernels.instructions})"
         self._attention = CpuAttention(kernels)
         self._pools = [
@@ -24,7 +24,7 @@ class CpuPools:
             for layer in layers
         ]
         self._groups = [layer.heads // layer.kv_heads for layer in layers]
-        self.plans = PlanCache()
+        self.plans = PlanCache(aligned=invariant)
 
     def __iter__(self) -> Iterator[PagedPool]:
         return iter(self._pools)

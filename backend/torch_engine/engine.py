@@ -49,6 +49,7 @@ def torch_engine(
     overlap: bool = True,
     recorded: bool = True,
     weights: str | None = None,
+    batch_invariant: bool = False,
 ) -> StepEngine:
     """An engine for `model`, a directory or hub id (the embedded model by default), on `device` cpu or cuda.
 
@@ -58,7 +59,8 @@ def torch_engine(
     first; by default for architectures that no test covers. `loaded`: what `load_model` gave for the same model,
     device and dtype; engines may share it. `kv_share`: part of the memory for KV that is this engine's. `recorded`:
     whether decoding steps on a GPU are replayed from CUDA graphs. `weights`: `int8` keeps those of linear layers in 8
-    bits, on a CPU with compiled kernels. The rest as in `StepEngine`.
+    bits, on a CPU with compiled kernels. `batch_invariant`: no bit of a logit depends on anything but the tokens
+    before it, as `TorchRunner` says; a model that cannot be computed so is refused. The rest as in `StepEngine`.
     Raises ModelLoadError, or TokenizerError, with a message for users.
     """
     # A thread that spins at a barrier takes the core from the one that it waits for wherever cores are shared: a run of
@@ -76,8 +78,8 @@ def torch_engine(
         torch.set_num_threads(threads)
     if loaded is None:
         loaded = load_model(directory, device=device, dtype=dtype)
-    if loaded.device.type == "cpu" or weights is not None:
-        runner = TorchRunner(loaded, context_length=context_length, weights=weights)
+    if loaded.device.type == "cpu" or weights is not None or batch_invariant:
+        runner = TorchRunner(loaded, context_length=context_length, weights=weights, invariant=batch_invariant)
     else:
         runner = _device_runner(loaded, context_length, max_batch, recorded)
     if self_check is None:

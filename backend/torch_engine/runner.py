@@ -36,14 +36,18 @@ class TorchRunner:
 
     On a CPU the compiled kernels take over the whole decoder, else attention and linear layers, where they can, on a
     GPU those in Triton attention, unless `compiled` is False. `weights`: `int8` keeps those of linear layers in 8 bits,
-    which only the compiled kernels for CPUs compute; raises ModelLoadError where they do not.
+    which only the compiled kernels for CPUs compute; raises ModelLoadError where they do not. `invariant`: no bit of a
+    token's KV and logits depends on anything but the tokens before it: not on other segments of a step, on what these
+    share with it, on chunks, slots and threads. Only the whole compiled decoder keeps to that; raises ModelLoadError
+    where it does not compute the model.
     `kv_tokens_read`: keys that a layer read in the last step, a shared run counted once (the layer
     that read most, where windows differ).
     """
 
     def __init__(self, model: PreTrainedModel, *, context_length: int | None = None, compiled: bool = True,
-                 weights: str | None = None) -> None:
+                 weights: str | None = None, invariant: bool = False) -> None:
         self._model = model
+        self._invariant = invariant
         self._weights = weights_kind(weights)
         self._pools: KVPools | None = None
         self._selects_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
@@ -66,6 +70,9 @@ class TorchRunner:
         self._use_compiled = compiled
         self._triton = False
         self.kernels = self._choose_kernels(load_kernels() if self.device.type == "cpu" and compiled else None)
+        if invariant and self._decoder is None:
+            raise ModelLoadError(f"results that do not depend on the batch need the whole decoder, compiled for a CPU, "
+                                 f"and here it is: {self.kernels}; leave `batch_invariant` out, or use another model")
 
     def _choose_kernels(self, compiled: Kernels | Unavailable | None) -> str:
         """Put compiled kernels in place where they compute this model; the names of what is in use."""
@@ -82,7 +89,8 @@ class TorchRunner:
                 attention = f"tree attention ({compiled.instructions})"
             note = self._make_native(compiled)
             if self._decoder is not None:
-                return f"whole decoder ({compiled.instructions}), {dtype} on {self.device.type}"
+                kind = "batch-invariant whole decoder" if self._invariant else "whole decoder"
+                return f"{kind} ({compiled.instructions}), {dtype} on {self.device.type}"
             check_kept(self._model, self._weights)
             replaced = use_kernels(self._model, compiled, self._weights)
             if self._weights is not None and not replaced["linear"]:
@@ -148,7 +156,7 @@ class TorchRunner:
             raise ModelLoadError(complaint)
         try:
             if self._compiled is not None:
-                pools = CpuPools(self._compiled, self.layers, slots)
+                pools = CpuPools(self._compiled, self.layers, slots, invariant=self._invariant)
                 self._pools = pools
                 if self._decoder is not None:
                     self._native = CpuDecoder(self._compiled, self._decoder, list(pools))

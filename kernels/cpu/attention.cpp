@@ -93,6 +93,8 @@ struct Scratch {
     alignas(64) float sums[MOST_ROWS][MOST_SIZE];
     alignas(64) float total[MOST_ROWS][LANES];  // of weights, lane by lane
     float largest[MOST_ROWS];
+    alignas(64) float keys[BLOCK][PAGE * MOST_SIZE];  // pages of aligned items that are put together here
+    alignas(64) float values[BLOCK][PAGE * MOST_SIZE];
 };
 
 // The pages of up to KEYS keys of an item: where they are, which of their slots count, and the numbers of their keys.
@@ -138,7 +140,9 @@ template <class T> class Worker {
         for (int s = 0; s < item.span_count;) {
             Block<T> block;
             const int block_start = key;
-            for (; s < item.span_count && block.count < BLOCK; s++) {
+            if (item.aligned) {
+                while (s < item.span_count && block.count < BLOCK) s += add_aligned(block, spans + s, item, key, kv_head);
+            } else for (; s < item.span_count && block.count < BLOCK; s++) {
                 const int length = spans[s].to - spans[s].from;
                 if (key < last_seen && key + length > first_seen) add_page(block, spans[s], key, kv_head);
                 key += length;
@@ -161,6 +165,39 @@ template <class T> class Worker {
         block.span[g] = span;
         block.first_key[g] = key - span.from;
         block.partial |= span.from != 0 || span.to != PAGE;
+    }
+
+    // A page of an aligned item, where keys PAGE * n to PAGE * n + 15 are in slots 0 to 15 of page n wherever they are in
+    // the pool: in place where they are so there, else copied. No page is left out, whatever its rows see. Returns how
+    // many spans it is made of.
+    int add_aligned(Block<T>& block, const Span* spans, const AttentionItem& item, int& key, int kv_head) {
+        const int length = std::min(PAGE, item.key_count - key);
+        const int first = spans->to - spans->from;
+        if (first == length && spans->from == 0) {
+            add_page(block, *spans, key, kv_head);
+            key += length;
+            return 1;
+        }
+        const int g = block.count++;
+        T *keys = reinterpret_cast<T*>(scratch_.keys[g]), *values = reinterpret_cast<T*>(scratch_.values[g]);
+        int count = 0;
+        for (int to = 0; to < length; count++) {
+            const Span span = spans[count];
+            const long page = long(span.page) * step_.kv_heads + kv_head;
+            const T* from_keys = static_cast<const T*>(step_.key_pool) + page * PAGE * step_.key_size;
+            const T* from_values = static_cast<const T*>(step_.value_pool) + page * PAGE * step_.value_size;
+            for (int slot = span.from; slot < span.to; slot++, to++) {
+                move_key(keys, to, from_keys, slot, step_.key_size);
+                move_value(values, to, from_values, slot, step_.value_size);
+            }
+        }
+        block.keys[g] = keys;
+        block.values[g] = values;
+        block.span[g] = {0, 0, length};
+        block.first_key[g] = key;
+        block.partial |= length != PAGE;
+        key += length;
+        return count;
     }
 
     void attend(const Block<T>& block, int kv_head, int rows, bool masked, int from, int to) {

@@ -5,7 +5,8 @@
 // One item of work. Rows are tokens `rows[first_row ...]`; keys are those of `spans[first_span ...]`, each (page, from, to).
 struct AttentionItem {
     int32_t first_row, row_count, first_span, span_count;
-    int32_t first_partial, masked, key_count, unused;
+    int32_t first_partial, masked, key_count;
+    int32_t aligned;  // its first key is at a multiple of all pages of a block, and no bit depends on where its slots are
 };
 
 struct AttentionStep {

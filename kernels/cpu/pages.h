@@ -18,3 +18,19 @@ static inline void write_value(bf16* page, int slot, const bf16* value, int size
     bf16* pair = page + long(slot / 2) * size * 2 + slot % 2;
     for (int d = 0; d < size; d++) pair[2 * d] = value[d];
 }
+
+// Copies the key or value in slot `from` of a page to slot `to` of another.
+static inline void move_key(float* target, int to, const float* page, int from, int size) {
+    for (int d = 0; d < size; d++) target[d * PAGE + to] = page[d * PAGE + from];
+}
+static inline void move_key(bf16* target, int to, const bf16* page, int from, int size) {
+    for (int d = 0; d < size / 2; d++) std::memcpy(target + (d * PAGE + to) * 2, page + (d * PAGE + from) * 2, 4);
+}
+static inline void move_value(float* target, int to, const float* page, int from, int size) {
+    std::memcpy(target + long(to) * size, page + long(from) * size, size * sizeof(float));
+}
+static inline void move_value(bf16* target, int to, const bf16* page, int from, int size) {
+    bf16* pair = target + long(to / 2) * size * 2 + to % 2;
+    const bf16* source = page + long(from / 2) * size * 2 + from % 2;
+    for (int d = 0; d < size; d++) pair[2 * d] = source[2 * d];
+}

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..work_items import Indices, KeyRun, QuerySegment, WorkItem, work_items
+from .aligned_plan import AlignedItem, aligned_items
 
 PAGE = 16
 """Slots of a page of the KV pools."""
@@ -25,21 +26,27 @@ Numbers = NDArray[np.int32]
 class ItemPlan:
     """The items of one step, `group` query heads for each KV head.
 
-    `items` int32 [n, 8]: first row, rows, first span, spans, first partial, masked, keys, 0. `rows` int32: tokens.
+    `items` int32 [n, 8]: first row, rows, first span, spans, first partial, masked, keys, aligned. `rows` int32: their
+    tokens.
     `ranges` int32 [rows, 2]: which keys of its item a row sees. `spans` int32 [s, 3]: page, first slot, end slot.
     `merge_starts` [tokens + 1], `merge_partials`: the partial results of each token, in the order of its context.
     `kv_tokens_read`: keys that a layer reads, a shared run counted once. `pairs`: of a row and a key.
 
     A plan that is `growing`, of segments of one token and without a window, becomes that of the next step by `grow`.
-    The borders between a row's partial results depend on which of its keys other rows read, and on nothing else.
+    The borders between a row's partial results depend on which of its keys other rows read, and on nothing else; in a
+    plan that is `aligned` on positions only, and no bit of a row's result depends on anything but its own context.
     """
 
     def __init__(self, runs: Sequence[KeyRun], segments: Sequence[QuerySegment], *, group: int,
-                 window: int | None = None, parts: int = 1, growing: bool = False) -> None:
+                 window: int | None = None, parts: int = 1, growing: bool = False, aligned: bool = False) -> None:
         self.row_count = sum(len(segment.slots) for segment in segments)
-        items = work_items(runs, segments, window)
-        if parts > 1:
-            items = [part for item in items for part in _split_keys(item, parts)]
+        items: Sequence[WorkItem | AlignedItem]
+        if aligned:
+            if growing or parts > 1:
+                raise ValueError("an aligned plan neither grows nor is split")
+            items = aligned_items(runs, segments, window)
+        else:
+            items = [part for item in work_items(runs, segments, window) for part in _split_keys(item, parts)]
         self.kv_tokens_read = sum(len(item.slots) for item in items)
         self.pairs = sum(len(item.rows) * len(item.slots) for item in items)
         self.spans, borders = _spans(items)
@@ -108,8 +115,11 @@ def _split_keys(item: WorkItem, parts: int) -> list[WorkItem]:
     return [WorkItem(item.rows, item.slots[a:b]) for a, b in pairwise(borders)]
 
 
-def _spans(items: Sequence[WorkItem]) -> tuple[Numbers, Indices]:
-    """Runs of slots inside one page, and the number of the first of each item (one more at the end)."""
+def _spans(items: Sequence[WorkItem | AlignedItem]) -> tuple[Numbers, Indices]:
+    """Runs of slots inside one page, and the number of the first of each item (one more at the end).
+
+    Those of aligned items end at every `PAGE` keys as well.
+    """
     if not items:
         return np.empty((0, 3), np.int32), np.zeros(1, np.int64)
     slots = np.concatenate([item.slots for item in items])
@@ -117,6 +127,9 @@ def _spans(items: Sequence[WorkItem]) -> tuple[Numbers, Indices]:
     begins = np.ones(len(slots), np.bool_)
     begins[1:] = (np.diff(slots) != 1) | (slots[1:] % PAGE == 0)
     begins[borders[:-1]] = True
+    for item, start in zip(items, borders[:-1].tolist(), strict=True):
+        if isinstance(item, AlignedItem):
+            begins[start : start + len(item.slots) : PAGE] = True
     first = np.flatnonzero(begins)
     end = np.append(first[1:], len(slots))
     page, start = np.divmod(slots[first], PAGE)
@@ -124,13 +137,15 @@ def _spans(items: Sequence[WorkItem]) -> tuple[Numbers, Indices]:
     return spans, np.searchsorted(first, borders)
 
 
-def _ranges(items: Sequence[WorkItem], rows: int) -> Numbers:
+def _ranges(items: Sequence[WorkItem | AlignedItem], rows: int) -> Numbers:
     """The keys that each row of a masked item sees: they are always next to one another."""
     ranges = np.zeros((rows, 2), np.int32)
     at = 0
     for item in items:
         count = len(item.rows)
-        if item.causal:
+        if isinstance(item, AlignedItem):
+            ranges[at : at + count] = item.ranges
+        elif item.causal:
             ranges[at : at + count, 1] = np.arange(1, count + 1)
         elif item.hidden is not None:
             seen = ~item.hidden
@@ -140,11 +155,11 @@ def _ranges(items: Sequence[WorkItem], rows: int) -> Numbers:
     return ranges
 
 
-def _tiles(items: Sequence[WorkItem], first_spans: Indices, span_counts: Indices, most: int) -> Numbers:
+def _tiles(items: Sequence[WorkItem | AlignedItem], first_spans: Indices, span_counts: Indices, most: int) -> Numbers:
     """Items of at most `most` tokens, those with most work first, so that threads end together."""
-    table = np.array([[len(item.rows), item.causal or item.hidden is not None, len(item.slots)] for item in items],
-                     np.int64).reshape(-1, 3)
-    counts, masked, keys = table.T
+    table = np.array([[len(item.rows), _is_masked(item), len(item.slots), isinstance(item, AlignedItem)]
+                      for item in items], np.int64).reshape(-1, 4)
+    counts, masked, keys, aligned = table.T
     first_row = np.cumsum(counts) - counts
     tiles = -(-counts // most)
     which = np.repeat(np.arange(len(items)), tiles)
@@ -153,6 +168,13 @@ def _tiles(items: Sequence[WorkItem], first_spans: Indices, span_counts: Indices
     height = np.minimum(counts[which] - start, most)
     first = first_row[which] + start
     result = np.stack([first, height, first_spans[which], span_counts[which], first, masked[which], keys[which],
-                       np.zeros_like(which)], axis=1)
+                       aligned[which]], axis=1)
     order = np.argsort(-height * keys[which], kind="stable")
     return np.ascontiguousarray(result[order]).astype(np.int32)
+
+
+def _is_masked(item: WorkItem | AlignedItem) -> bool:
+    """Whether some row does not see some key."""
+    if isinstance(item, AlignedItem):
+        return bool((item.ranges != (0, len(item.slots))).any())
+    return item.causal or item.hidden is not None

@@ -41,10 +41,12 @@ class PlannedStep(Protocol):
 class PlanCache:
     """The plans of the latest step by window and query heads of a KV head, grown from step to step where they can be.
 
-    A window that holds the whole context of every row is none: then plans grow too. The others are made for each step.
+    A window that holds the whole context of every row is none: then plans grow too. The others are made for each step,
+    as are those that are `aligned`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, aligned: bool = False) -> None:
+        self._aligned = aligned
         self._step: PlannedStep | None = None
         self._longest = 0
         self._plans: dict[tuple[int | None, int], ItemPlan] = {}
@@ -72,6 +74,8 @@ class PlanCache:
         return plan
 
     def _make(self, step: PlannedStep, group: int, window: int | None) -> ItemPlan:
+        if self._aligned:
+            return ItemPlan(step.runs, step.segments, group=group, window=window, aligned=True)
         if window is not None or not step.can_be_followed:
             return ItemPlan(step.runs, step.segments, group=group, window=window)
         plan = self._grow(step, group)
