@@ -5,6 +5,7 @@ The file stands beside the program, or `--config` names it:
     engine = "torch"                # torch, reference or simulate
     device = "cpu"                  # cpu or cuda
     dtype = "auto"                  # auto, bfloat16, float32 or float16: what the torch engine computes in
+    weights = "stored"              # stored or int8: how the torch engine keeps those of linear layers
     model = "Qwen/Qwen3-0.6B"       # the default model: a directory or an identifier
 
     [models]                        # what the aliases in `model small = "…"` stand for
@@ -26,11 +27,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..ir.diagnostics import InputError
-from .options import DTYPES
+from .options import DTYPES, WEIGHTS
 
 NAME = "semc.toml"
 CONFIGURATION = "E1103"
-KEYS = ("device", "dtype", "engine", "model", "models", "simulate")
+KEYS = ("device", "dtype", "engine", "model", "models", "simulate", "weights")
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Configuration:
     models: dict[str, str] = field(default_factory=dict)
     simulate: Simulation = DEFAULT_SIMULATION
     dtype: str | None = None
+    weights: str | None = None
 
 
 def find(program: str, named: str | None) -> Configuration:
@@ -88,13 +90,14 @@ def read(path: Path) -> Configuration:
     for key, value in [*table.items(), *models.items()]:
         if key not in ("models", "simulate") and not isinstance(value, str):
             raise InputError.of(CONFIGURATION, f"{path}: `{key}` must be text")
-    if table.get("dtype", DTYPES[0]) not in DTYPES:
-        raise InputError.of(CONFIGURATION, f"{path}: unknown dtype `{table['dtype']}`",
-                            fix=f"known ones: {', '.join(DTYPES)}")
+    for key, known in ("dtype", DTYPES), ("weights", WEIGHTS):
+        if table.get(key, known[0]) not in known:
+            raise InputError.of(CONFIGURATION, f"{path}: unknown {key} `{table[key]}`",
+                                fix=f"known ones: {', '.join(known)}")
     model = table.get("model")
     return Configuration(table.get("engine"), table.get("device"), model and beside(path, model),
                          {alias: beside(path, model) for alias, model in models.items()},
-                         simulation(path, table.get("simulate", {})), table.get("dtype"))
+                         simulation(path, table.get("simulate", {})), table.get("dtype"), table.get("weights"))
 
 
 def simulation(path: Path, table: object) -> Simulation:

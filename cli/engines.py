@@ -35,7 +35,7 @@ class EnginePool:
         """The engine of each alias. Raises InputError where a model cannot be had."""
         found: dict[str, Engine] = {}
         for alias, model in choice.models.items():
-            key = choice.engine, choice.device, choice.dtype, model
+            key = choice.engine, choice.device, choice.arithmetic, model
             if key not in self._engines:
                 self._engines[key] = self._make(choice, alias)
             found[alias] = self._engines[key]
@@ -45,7 +45,7 @@ class EnginePool:
         if choice.engine == "simulate":
             return self._simulate(choice, alias)
         engines = self._load(choice, alias)
-        profile = stored_profile(choice.engine, choice.models[alias], choice.device, choice.dtype)
+        profile = stored_profile(choice.engine, choice.models[alias], choice.device, choice.arithmetic)
         for engine in engines:
             engine.costs = profile.costs if profile is not None else None
         if len(engines) == 1:
@@ -78,9 +78,9 @@ class EnginePool:
             messages.progress(f"loading {model or 'the embedded model'} …")
             if choice.count > 1:
                 return torch_engines(engine_names(choice), model, choice.device, choice.dtype,
-                                     prefix_cache=self._prefix_cache, trace=self._trace)
+                                     prefix_cache=self._prefix_cache, trace=self._trace, weights=choice.weights)
             return [torch_engine(model, choice.device, choice.dtype, prefix_cache=self._prefix_cache,
-                                 trace=self._trace)]
+                                 trace=self._trace, weights=choice.weights)]
         except (ImportError, ModelLoadError, TokenizerError) as error:
             raise model_error(alias, error) from None
         finally:

@@ -12,7 +12,7 @@ from ..ir.core import Module, Op, Root, Table, Word, walk
 from ..ir.diagnostics import InputError
 from ..ir.target import ModelTarget, Target, TokenizerError
 from . import configuration
-from .options import DTYPES, ENGINES, engine_name
+from .options import DTYPES, ENGINES, WEIGHTS, engine_name
 
 DEFAULT = ""
 """The alias of the default model."""
@@ -23,7 +23,8 @@ MODEL = "E1106"
 class ModelChoice:
     """An engine, a device, and the models of a program by alias; a model None is the embedded one.
 
-    `count`: engines of each model. `dtype`: what the torch engine computes in.
+    `count`: engines of each model. `dtype`: what the torch engine computes in; `weights`: how those
+    of linear layers are kept, None as they are stored.
     """
 
     engine: str
@@ -32,6 +33,12 @@ class ModelChoice:
     simulation: configuration.Simulation = configuration.DEFAULT_SIMULATION
     count: int = 1
     dtype: str = DTYPES[0]
+    weights: str | None = None
+
+    @property
+    def arithmetic(self) -> str:
+        """The data type, and how weights are kept if not as stored: what a step costs depends on both."""
+        return self.dtype if self.weights is None else f"{self.dtype}, {self.weights} weights"
 
     @property
     def is_embedded(self) -> bool:
@@ -65,7 +72,13 @@ def choose_models(module: Module, declared: Mapping[str, str], arguments: argpar
     simulation = replace(settings.simulate, engines=int(count)) if count else settings.simulate
     number = simulation.engines if engine == "simulate" else int(count or 1)
     return ModelChoice(engine, arguments.device or settings.device or "cpu", models, simulation, number,
-                       arguments.dtype or settings.dtype or DTYPES[0])
+                       arguments.dtype or settings.dtype or DTYPES[0], kept_weights(arguments, settings))
+
+
+def kept_weights(arguments: argparse.Namespace, settings: configuration.Configuration) -> str | None:
+    """How weights are kept: None as they are stored."""
+    named = arguments.weights or settings.weights or WEIGHTS[0]
+    return None if named == WEIGHTS[0] else named
 
 
 def declared_models(module: Module) -> dict[str, str]:
@@ -134,7 +147,7 @@ def target_of(choice: ModelChoice) -> Target:
             found.kv_slots, found.costs = simulated.kv_slots, simulated.costs
             found.max_batch, found.max_step_tokens = simulated.costs.max_batch, simulated.costs.max_step_tokens
             continue
-        profile = stored_profile(choice.engine, model, choice.device, choice.dtype)
+        profile = stored_profile(choice.engine, model, choice.device, choice.arithmetic)
         if profile is not None:
             found.kv_slots, found.costs = profile.kv_slots, profile.costs
             found.max_batch, found.max_step_tokens = profile.costs.max_batch, profile.costs.max_step_tokens

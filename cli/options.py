@@ -12,6 +12,7 @@ from ..ir.source import SourceFile
 USAGE = "E1101"
 ENGINES = ("torch", "reference", "simulate")
 DTYPES = ("auto", "bfloat16", "float32", "float16")
+WEIGHTS = ("stored", "int8")
 MOST_ENGINES = 10_000
 PLANNED_ENGINES = ("openai", "dynamo")
 NOT_BUILT = "E1102"
@@ -33,7 +34,7 @@ def add_program(parser: argparse.ArgumentParser) -> None:
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
-    """`--engine`, `--model`, `--device`, `--dtype`, `--config`."""
+    """`--engine`, `--model`, `--device`, `--dtype`, `--weights`, `--config`."""
     parser.add_argument("--engine", type=engine_name, metavar="ENGINE",
                         help="torch (default); reference, a deterministic stand-in for a model; or simulate, the same "
                              "texts in virtual time; torch:4 is four engines that share the work")
@@ -43,6 +44,8 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), help="where the torch engine computes (default: cpu)")
     parser.add_argument("--dtype", choices=DTYPES, help="what the torch engine computes in (default: auto, which is "
                         "bfloat16 where the device computes it, and float32 for the embedded model)")
+    parser.add_argument("--weights", choices=WEIGHTS, help="int8: linear layers keep their weights in 8 bits, which "
+                        "changes texts a little (CPU only; default: as they are stored)")
     parser.add_argument("--config", metavar="FILE", help="configuration (default: semc.toml beside the program)")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..ir.diagnostics import InputError
 from . import configuration, messages
 from .command import Command
-from .models import DEFAULT, MODEL, ModelChoice, read_flags
+from .models import DEFAULT, MODEL, ModelChoice, kept_weights, read_flags
 from .options import DTYPES, ENGINES, UNWRITABLE, USAGE, add_models, check_writable, engine_name
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def execute(arguments: argparse.Namespace) -> int:
         fit = profile_engine(engine)
         messages.progress("")
         residuals = {"median": fit.median_error, "worst": fit.worst_error, "loads": load_errors(fit)}
-        key = key_of(choice.engine, choice.models[DEFAULT], choice.device, choice.dtype)
+        key = key_of(choice.engine, choice.models[DEFAULT], choice.device, choice.arithmetic)
         profile = Profile(key, fit.model, engine.kv_slots, residuals)
     try:
         path = save_profile(profile, Path(arguments.output) if arguments.output else None)
@@ -86,7 +86,8 @@ def chosen(arguments: argparse.Namespace) -> ModelChoice:
                             fix="set `costs` in the table [simulate] of the configuration")
     model = flags.get(DEFAULT) or os.environ.get("SEMC_MODEL") or settings.model
     return ModelChoice(engine, arguments.device or settings.device or "cpu", {DEFAULT: model or None},
-                       dtype=arguments.dtype or settings.dtype or DTYPES[0])
+                       dtype=arguments.dtype or settings.dtype or DTYPES[0],
+                       weights=kept_weights(arguments, settings))
 
 
 def load_errors(fit: Fit) -> list[dict[str, Any]]:

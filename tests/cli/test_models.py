@@ -47,6 +47,8 @@ def test_aliases_are_bound_by_flag_then_environment_then_file(tmp_path: Path, mo
         ([], "models = 3", "must be a table"),
         ([], 'dtype = "int3"', "unknown dtype `int3`"),
         (["--dtype", "int3"], "", "invalid choice: 'int3'"),
+        ([], 'weights = "int3"', "unknown weights `int3`"),
+        (["--weights", "int3"], "", "invalid choice: 'int3'"),
     ]:
         write("semc.toml", settings)
         assert main(["run", "main.sem", "--engine", "reference", *arguments]) == 2, (arguments, settings)
@@ -86,6 +88,22 @@ def test_the_dtype_is_that_of_the_flag_then_of_the_configuration(monkeypatch: py
         write("semc.toml", settings)
         assert main(["run", "main.sem", *arguments]) == 2
     assert asked == ["auto", "float16", "float32"]
+
+
+def test_weights_in_8_bits_are_asked_for_by_flag_or_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def engine(*model: object, **options: object) -> object:
+        asked.append(options["weights"])
+        raise ModelLoadError("none here")
+
+    monkeypatch.setattr("semlang.backend.torch_engine.engine.torch_engine", engine)
+    write("main.sem", GREETING)
+    for arguments, settings in [([], ""), ([], 'weights = "int8"'), (["--weights", "int8"], ""),
+                                (["--weights", "stored"], 'weights = "int8"')]:
+        write("semc.toml", settings)
+        assert main(["run", "main.sem", *arguments]) == 2
+    assert asked == [None, "int8", "int8", None]
 
 
 def test_the_embedded_model_says_that_it_writes_noise(capsys: pytest.CaptureFixture[str]) -> None:
