@@ -1,7 +1,7 @@
 """`python -m semlang.programs.rca.history incidents.jsonl --store history.db`: past incidents go into a history.
 
 A line is an object with `id`, `time`, `text` (or `parts`, texts by name) and, where they are known, `category`,
-`summary`, `kind`, `confirmed`. Other commands look at a history and put right what it says.
+`summary`, `kind`, `confirmed`, `steps` (what was looked at: objects with `action` and `result`). Other commands look at a history and put right what it says.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from .clean import MOST_KEPT_WORDS, clean_masked
 from .embedding import EmbeddingError
+from .paths import kept
 from .store import Entry, Store, StoreError
 
 COMMANDS = ("import", "list", "confirm", "rename", "train")
@@ -84,7 +85,8 @@ def entry_of(row: dict[str, Any]) -> Entry:
 
     day_of(str(row["time"]))  # a wrong time is reported with its line
     return Entry(str(row["id"]), str(row["time"]), category, clean_masked(text, MOST_KEPT_WORDS),
-                 str(row.get("kind", "")), str(row.get("summary", "")), bool(row.get("confirmed", bool(category))))
+                 str(row.get("kind", "")), str(row.get("summary", "")), bool(row.get("confirmed", bool(category))),
+                 tuple(kept(step) for step in row.get("steps", ())))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -141,7 +143,8 @@ def _train(store: Store, arguments: argparse.Namespace) -> None:
 def _list(store: Store, as_json: bool) -> None:
     if as_json:
         for entry in store.entries():
-            print(json.dumps(asdict(entry), ensure_ascii=False))
+            steps = [{"action": check, "result": result} for check, result in entry.steps]
+            print(json.dumps(asdict(entry) | {"steps": steps}, ensure_ascii=False))
         return
     for entry in store.entries():
         sure = "" if entry.confirmed or not entry.category else "  (predicted)"

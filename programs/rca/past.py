@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from .paths import kept
 from .prediction import Candidate, find_candidates, known_categories, remember
 
 SAMPLES = Path(__file__).parent / "samples" / "history.jsonl"
@@ -62,7 +63,7 @@ def remember_incident(learn: bool, history: str, collected: Mapping[str, Any], s
     time = incident["time"] or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     cause = report["cause"]
     remember(history, incident["id"], time, incident["kind"], collected["diagnosis"], summary,
-             cause["category"] if cause else "")
+             cause["category"] if cause else "", tuple(map(kept, collected["steps"])))
 
 
 @lru_cache(maxsize=1)

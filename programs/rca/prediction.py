@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from .clean import MOST_KEPT_WORDS, clean, clean_masked, cut_words, without_secrets
 from .quoting import visible
-from .store import Entry, Store
+from .store import Entry, Steps, Store
 
 LETTERS = "BCDEFGHIJKLMNOPQRSTUVWXYZ"
 """Of the candidates; A is `Unseen incident`."""
@@ -80,10 +80,12 @@ def _key(name: str) -> tuple[str, ...]:
     return tuple(sorted(word.removesuffix("s") if len(word) > 3 else word for word in words))
 
 
-def remember(store: str, id: str, time: str, kind: str, text: str, summary: str, category: str) -> bool:
+def remember(store: str, id: str, time: str, kind: str, text: str, summary: str, category: str,
+             steps: Steps = ()) -> bool:
     """Add an incident with a category that nobody has confirmed yet; whether it was new."""
     with Store(store) as history:
-        return history.add([Entry(id, time, category, clean_masked(text, MOST_KEPT_WORDS), kind, summary)]) == 1
+        entry = Entry(id, time, category, clean_masked(text, MOST_KEPT_WORDS), kind, summary, False, steps)
+        return history.add([entry]) == 1
 
 
 def unsummarised(store: str) -> list[dict[str, str]]:

@@ -57,6 +57,7 @@ def write_report(collected: Mapping[str, Any], said: Mapping[str, Any]) -> dict[
         "missing": [*collected["missing"], *map(_cut, filter(_is_cut, collected["evidence"])), *said["problems"]],
         "similar": [{"id": c["id"], "category": c["category"], "similarity": c["similarity"],
                      "chosen": c["letter"] == said["letter"]} for c in said["candidates"]],
+        **said["compared"],
         "votes": said["votes"], "next_steps": collected["suggestions"], "checks": claims.checks(), "spent": None,
     }
     shown: dict[str, Any] = unmasked(report, collected["names"])
@@ -141,7 +142,8 @@ def write_unreadable(alert: str, problem: str) -> dict[str, Any]:
         "names": {}}
     said: dict[str, Any] = {
         "candidates": [], "category": "", "letter": "", "rationale": "", "votes": {}, "verdict": "unclear",
-        "layer": "unclear", "claims": [], "shown": [], "confidence": None, "problems": []}
+        "layer": "unclear", "claims": [], "shown": [], "confidence": None,
+        "compared": {"unchecked": [], "hypotheses": [], "next_check": ""}, "problems": []}
     return write_report(collected, said) | {"ending": "unreadable alert"}
 
 

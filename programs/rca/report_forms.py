@@ -51,6 +51,8 @@ def markdown_of(report: Report) -> str:
         parts.append("## What is missing\n\n" + _items(map(say, report["missing"])))
     if report["similar"]:
         parts.append("## Past incidents\n\n" + _items(say(similar(one)) for one in report["similar"]))
+    if beside := compared(report):
+        parts.append("## Beside past incidents\n\n" + _items(map(say, beside)))
     if report["evidence"]:
         parts.append("## Evidence\n\n" + "\n".join(_excerpt(piece) for piece in report["evidence"]))
     parts.append(f"---\n\n{say(footer(report))}\n")
@@ -74,7 +76,8 @@ def slack_message(report: Report) -> dict[str, Any]:
               ("What was found", [finding(step, say) for step in report["findings"]]),
               ("What may be done", [_step(step, say) for step in report["next_steps"]]),
               ("What is missing", list(map(say, report["missing"]))),
-              ("Past incidents", [say(similar(one)) for one in report["similar"]])]
+              ("Past incidents", [say(similar(one)) for one in report["similar"]]),
+              ("Beside past incidents", list(map(say, compared(report))))]
     blocks += [_section(f"*{title}*\n" + "\n".join(f"• {line}" for line in lines)) for title, lines in lists if lines]
     pieces = [f"`{piece['id']}` {escape_slack(source(piece))}" for piece in report["evidence"]]
     if pieces:
@@ -145,6 +148,20 @@ def finding(step: dict[str, Any], say: Say) -> str:
 def similar(one: dict[str, Any]) -> str:
     """A past incident."""
     return f"{one['id']} {one['category']}, similarity {one['similarity']:.2f}" + (", chosen" if one["chosen"] else "")
+
+
+def compared(report: Report) -> list[str]:
+    """Which categories this path speaks for and against, what would tell, and what was not looked at."""
+    lines = []
+    for one in report["hypotheses"]:
+        if one["status"] != "open":
+            told = one["agree"] if one["status"] == "supported" else one["differ"]
+            lines.append(f"{one['category']} is {one['status']}: " + ", ".join(
+                f"{step['action']} {step['result']} [{', '.join(step['evidence'])}]" for step in told))
+    if report["next_check"]:
+        lines.append(f"to tell more: {report['next_check']}")
+    return lines + [f"not looked at: {one['check']} (was {one['showed']} in {', '.join(one['incidents'])})"
+                    for one in report["unchecked"]]
 
 
 def source(piece: dict[str, Any]) -> str:

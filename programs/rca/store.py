@@ -41,14 +41,25 @@ _loaded: dict[tuple[str, int], Embedding] = {}
 _lock = threading.Lock()
 
 
+PATHS = """
+CREATE TABLE IF NOT EXISTS steps (
+  incident TEXT NOT NULL, number INTEGER NOT NULL, check_made TEXT NOT NULL, result TEXT NOT NULL,
+  PRIMARY KEY (incident, number)) WITHOUT ROWID"""
+"""What an investigation looked at; a history without this table is one without paths."""
+
+
 class StoreError(Exception):
     """A history cannot be opened or used; one line with the remedy."""
+
+
+Steps = tuple[tuple[str, str], ...]
+"""Checks and their results."""
 
 
 @dataclass(frozen=True)
 class Entry:
     """An incident of the history. `text` is what it is found by; an empty `category` is not known yet; `confirmed`:
-    a person said so; `summary` may be empty."""
+    a person said so; `summary` may be empty; `steps`: what was looked at, and what it showed."""
 
     id: str
     time: str
@@ -57,6 +68,7 @@ class Entry:
     kind: str = ""
     summary: str = ""
     confirmed: bool = False
+    steps: Steps = ()
 
 
 class Store:
@@ -91,6 +103,8 @@ class Store:
         elif version != SCHEMA:
             raise StoreError(f"{self.path} has version {version}, this program reads version {SCHEMA}: "
                              "export it with the program that wrote it (`history list --json`) and import it again")
+        if not read_only:
+            self._database.execute(PATHS)
         self._identity = str(self._database.execute("SELECT value FROM identity").fetchone()[0])
         if read_only:
             self._database.execute("PRAGMA query_only = ON")
@@ -138,6 +152,8 @@ class Store:
                                                "WHERE id = ? AND confirmed = 0", (values[4], entry.id))
                     continue
                 added += 1
+                self._database.executemany("INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?)", [
+                    (entry.id, number, *step) for number, step in enumerate(entry.steps)])
                 if current is not None:
                     vector = current[1].vectors([entry.text])[0]
                     self._database.execute("INSERT INTO vectors VALUES (?, ?, ?)",
@@ -184,13 +200,36 @@ class Store:
         """All incidents in the order of time."""
         rows = self._database.execute(
             "SELECT id, time, category, text, kind, summary, confirmed FROM incidents ORDER BY day, position")
-        return [_entry(row) for row in rows]
+        steps = self._steps()
+        return [_entry(row, steps.get(row[0], ())) for row in rows]
 
     def entry(self, id: str) -> Entry | None:
         """One incident."""
         row = self._database.execute("SELECT id, time, category, text, kind, summary, confirmed FROM incidents "
                                      "WHERE id = ?", (id,)).fetchone()
-        return _entry(row) if row else None
+        return _entry(row, self._steps(id).get(id, ())) if row else None
+
+    def paths(self, until: str | None, id: str, categories: list[str]) -> dict[str, dict[str, Steps]]:
+        """What incidents of each of the categories looked at, by category and identifier, the newest first; without
+        that of the incident `id`, and only until a time."""
+        last, steps = day_of(until) if until else float("inf"), self._steps()
+        found: dict[str, dict[str, Steps]] = {}
+        for other, category in self._database.execute(
+                "SELECT id, category FROM incidents WHERE day <= ? AND id != ? ORDER BY day DESC, position DESC",
+                (last, id)):
+            if category in categories and other in steps:
+                found.setdefault(category, {})[other] = steps[other]
+        return found
+
+    def _steps(self, id: str | None = None) -> dict[str, Steps]:
+        if not self._database.execute("SELECT 1 FROM sqlite_master WHERE name = 'steps'").fetchone():
+            return {}
+        found: dict[str, Steps] = {}
+        for incident, check, result in self._database.execute(
+                "SELECT incident, check_made, result FROM steps WHERE ? IN (incident, '') ORDER BY incident, number",
+                (id or "",)):
+            found[incident] = (*found.get(incident, ()), (check, result))
+        return found
 
     def set_summaries(self, summaries: dict[str, str]) -> None:
         """Keep summaries by incident, so that each is made once."""
@@ -266,8 +305,8 @@ class Store:
                        distinct=distinct, id=id, kind=kind)
 
 
-def _entry(row: tuple[str, str, str, str, str, str, int]) -> Entry:
-    return Entry(row[0], row[1], row[2], row[3], row[4], row[5], bool(row[6]))
+def _entry(row: tuple[str, str, str, str, str, str, int], steps: Steps) -> Entry:
+    return Entry(row[0], row[1], row[2], row[3], row[4], row[5], bool(row[6]), steps)
 
 
 def fitted_alpha(name: str, known: list[Entry]) -> float:

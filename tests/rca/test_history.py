@@ -34,7 +34,7 @@ def test_import_list_confirm_rename(incidents: Path, tmp_path: Path, capsys: pyt
     assert history.main(["list", "--json", "--store", store]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert rows[-1] == {"id": "parts", "time": "2026-02-01", "category": "backlog", "text": "slow queue", "kind": "",
-                        "summary": "", "confirmed": True}
+                        "summary": "", "confirmed": True, "steps": []}
     assert history.main(["list", "--store", store]) == 0
     assert capsys.readouterr().out.endswith("    12  disk\n    12  dns\n     1  backlog\n")
 

@@ -80,5 +80,5 @@ def test_what_comes_after_the_begin_is_no_cause(values: list[float], later: bool
 def test_what_cannot_be_told_is_not_later() -> None:
     assert not rose_after({}, "", "2026-03-02T08:45:00Z")
     assert not rose_after({"series": "1", "points": "41"}, "nothing that is a series", "2026-03-02T08:45:00Z")
-    assert not rose_after({"series": "2", "points": "82"}, "{} from 2026-03-02T08:45:00Z to 2026-03-02T09:25:00Z: 0 0 1",
-                          "2026-03-02T08:45:00Z")
+    line = "{} from 2026-03-02T08:45:00Z to 2026-03-02T09:25:00Z: 0 0 1"
+    assert not rose_after({"series": "2", "points": "82"}, line, "2026-03-02T08:45:00Z")

@@ -20,6 +20,14 @@ GOLDEN = Path(__file__).parent / "golden"
 INCIDENT = {"id": "1", "time": "2026-03-02T09:00:00Z", "kind": "HighErrorRate", "title": "cart fails",
             "severity": "critical", "scope": "service shop/cart", "service": "cart", "labels": {"app": "cart"},
             "description": "requests of <email-1> fail", "fingerprint": "f", "status": "firing", "source": "json"}
+COMPARED = {
+    "hypotheses": [{"category": "pool exhausted", "status": "supported", "differ": [], "agree": [
+                        {"action": "logs", "result": "pool", "evidence": ["E1"]}]},
+                   {"category": "a *lock*", "status": "refuted", "agree": [], "differ": [
+                       {"action": "logs", "result": "pool, was <lock>", "evidence": ["E1"]}]},
+                   {"category": "x", "status": "open", "agree": [], "differ": []}],
+    "unchecked": [{"check": "events", "showed": "yes", "incidents": ["P-1", "P-2"]}],
+    "next_check": "latency: high speaks for pool exhausted, normal for x"}
 CANDIDATE = {"letter": "B", "id": "P-1", "category": "pool exhausted", "summary": "s", "similarity": 0.5}
 
 
@@ -50,7 +58,8 @@ def said(claims: list[list[tuple[list[int], str]]], shown: list[list[bool]] | No
         "claims": [[{"evidence": numbers, "claim": text} for numbers, text in section] for section in claims],
         "shown": shown if shown is not None else [[True] * len(section) for section in claims],
         "confidence": {"probability": 0.9, "sufficient": 0.9, "rating": 1.0, "abstain": False, "calibrated": True,
-                       "samples": 10}, "problems": [], **changes}
+                       "samples": 10},
+        "compared": {"hypotheses": [], "unchecked": [], "next_check": ""}, "problems": [], **changes}
 
 
 def test_claims_are_kept_where_evidence_backs_them_and_set_apart_where_it_does_not() -> None:
@@ -134,7 +143,8 @@ def example() -> dict[str, Any]:
         case(evidence=[piece(1, text="<!channel> **bold** ```\n[link](http://x) & `code`"),
                        piece(2, "denied", "may not")]),
         said([[([1], "the pool is full | <b>")], [([1], "a *star*")], [([1], "# no heading")], [([1], "first")],
-              [([1], "aa_b_c _xx_")]], votes={"pool exhausted": 2, "x": 1}, problems=["the verdict: late"])) | {
+              [([1], "aa_b_c _xx_")]], compared=COMPARED, votes={"pool exhausted": 2, "x": 1},
+             problems=["the verdict: late"])) | {
                   "spent": {"calls": 30, "prompt_tokens": 2000, "filled_tokens": 200, "generated_tokens": 90,
                             "seconds": 1.5}}
 

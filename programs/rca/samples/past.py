@@ -33,12 +33,13 @@ def past_incidents(seed: int, incidents: int) -> list[dict[str, Any]]:
     for number, (truth, case) in enumerate(zip(truths, cases, strict=True), 1):
         time = stamp(datetime.fromisoformat(truth["onset"]) - EARLIER)
         rows.append({"id": f"P-{number:03}", "time": time, "kind": case["kind"], "category": truth["category"],
-                     "text": case["text"]})
+                     "text": case["text"],
+                     "steps": [{"action": step["action"], "result": step["result"]} for step in case["steps"]]})
     return rows
 
 
-def diagnoses(alerts: list[str], sources: str) -> list[dict[str, str]]:
-    """Kind and diagnosis of each alert, by past.sem; no model takes part."""
+def diagnoses(alerts: list[str], sources: str) -> list[dict[str, Any]]:
+    """Kind, diagnosis and path of each alert, by past.sem; no model takes part."""
     from ....backend.executor import run_module
     from ....frontend.compile import compile_file
     from ....ir.target import Target
