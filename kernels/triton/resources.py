@@ -13,8 +13,9 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from . import element_kernels, elementwise, kernels
+from . import element_kernels, elementwise, kernels, linear_kernels
 from .attention import attend_constants, merge_constants
+from .linear import linear_constants
 from .tiles import Tiles
 
 SHARED_BYTES = {80: 163 * 1024, 90: 227 * 1024}
@@ -77,6 +78,15 @@ def gate_resources(capability: int, *, size: int, dtype: str) -> Resources:
     """Compile `element_kernels.gate` for compute capability 80 or 90."""
     return _compile(element_kernels.gate, {"x": TYPES[dtype], "y": TYPES[dtype]},
                     {"SIZE": size, "BLOCK": elementwise.GATE_BLOCK}, capability, 4)
+
+
+def linear_resources(capability: int, *, inputs: int, outputs: int, dtype: str, with_bias: bool = False) -> Resources:
+    """Compile `linear_kernels.linear` for compute capability 80 or 90."""
+    number = TYPES[dtype]
+    signature = {"x": number, "weight": number, "bias": number, "y": number, "rows": "i32"}
+    return _compile(linear_kernels.linear, signature,
+                    linear_constants(inputs, outputs, dtype == "float32", with_bias), capability, 4,
+                    unaligned=("rows",))
 
 
 def _compile(kernel: Any, signature: dict[str, str], constants: dict[str, Any], capability: int, warps: int,

@@ -73,6 +73,27 @@ print(json.dumps([asdict(one) for capability in (80, 90) for one in (
         assert kernel["registers"] <= 128 and kernel["spills"] == 0
 
 
+def test_linear_layers() -> None:
+    script = """
+import json
+from dataclasses import asdict
+from semlang.kernels.triton.resources import linear_resources
+print(json.dumps([{**asdict(one), "programs": one.programs_per_core} for capability in (80, 90) for one in (
+    linear_resources(capability, inputs=4096, outputs=6144, dtype="bfloat16"),
+    linear_resources(capability, inputs=1000, outputs=97, dtype="bfloat16", with_bias=True),
+    linear_resources(capability, inputs=4096, outputs=6144, dtype="float32"))]))
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=600,
+                          check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for number, kernel in enumerate(json.loads(done.stdout)):
+        assert kernel["registers"] <= 255 and kernel["spills"] == 0 and kernel["programs"] >= 2
+        assert kernel["shared"] <= SHARED_BYTES[kernel["capability"]] and kernel["async_copies"] > 0
+        if number % 3 < 2:
+            assert kernel["wgmma" if kernel["capability"] == 90 else "mma"] > 0
+
+
 @pytest.mark.parametrize("number", range(1, 5) if NIGHTLY else [3])
 def test_candidates_for_tuning(number: int) -> None:
     attend, _ = compiled(90, 128, 4, HALF, False, False, number)
