@@ -18,6 +18,7 @@ from .incident import AlertError, Json, read_alert
 from .masking import SECRET_KINDS, kind_of, mask_texts
 from .outcomes import Answer, Outcome, cut, failed, too_late
 from .readings import AFTER, BEFORE, plain_name
+from .runbooks import deviations
 
 FOLDER = Path(__file__).parent
 POD = re.compile(r"(?P<workload>.+?)-[a-z0-9]{6,10}-[a-z0-9]{5}")
@@ -120,7 +121,8 @@ def assemble(incident: dict[str, Any], others: Sequence[str], findings: dict[str
     `names` says what the placeholders stand for, without those of secrets.
     """
     shown, names = masked(gathered(incident, others, findings))
-    return {**shown, "outcomes": counts_of(shown["evidence"]), "missing": missing_of(shown["evidence"]), "names": names}
+    return {**shown, "outcomes": counts_of(shown["evidence"]), "names": names,
+            "missing": [*missing_of(shown["evidence"]), *deviations(shown["steps"])]}
 
 
 def gathered(incident: dict[str, Any], others: Sequence[str], findings: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """`python -m semlang.programs.rca.history incidents.jsonl --store history.db`: past incidents go into a history.
 
 A line is an object with `id`, `time`, `text` (or `parts`, texts by name) and, where they are known, `category`,
-`summary`, `kind`, `confirmed`, `steps` (what was looked at: objects with `action` and `result`). Other commands look at a history and put right what it says.
+`summary`, `kind`, `confirmed`, `steps` (what was looked at: objects with `action` and `result`).
+Other commands look at a history and put right what it says.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def remember_incident(learn: bool, history: str, collected: Mapping[str, Any], s
     time = incident["time"] or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     cause = report["cause"]
     remember(history, incident["id"], time, incident["kind"], collected["diagnosis"], summary,
-             cause["category"] if cause else "", tuple(map(kept, collected["steps"])))
+             cause["category"] if cause else "", tuple(kept(step) for step in collected["steps"] if step["evidence"]))
 
 
 @lru_cache(maxsize=1)

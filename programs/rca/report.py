@@ -85,7 +85,7 @@ def _cause(collected: Mapping[str, Any], said: Mapping[str, Any], statement: Jso
 
 
 def _ending(collected: Mapping[str, Any], backing: set[str], cause: Json) -> str:
-    if collected["handler"]["name"] == "no handler":
+    if collected["handler"]["name"] == "no handler" and not collected["evidence"]:
         return "no handler"
     return "nothing collected" if not backing else "cause" if cause else "insufficient evidence"
 
