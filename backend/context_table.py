@@ -20,7 +20,7 @@ from .context_tree import ContextTree, Mark
 from .decoding.output_decoder import OutputDecoder
 from .engine import ROOT, EngineError, EngineEvent, EngineStats, Generation
 from .queued_calls import AbortCall, FillCall, FreeCall, GenerateCall, QueuedCall
-from .sampling import choose_tokens
+from .sampling import UNDEFINED, choose_tokens
 from .scheduler import Call, Scheduler
 
 
@@ -194,6 +194,10 @@ class ContextTable:
         known = logits[:, : self._vocabulary_size]
         tokens = choose_tokens(known, rows, [call.decoder.choice() for call in waiting])
         for call, token, row in zip(waiting, tokens, rows, strict=True):
+            if token == UNDEFINED:
+                self.fail(call, EngineError("the model's logits are no finite numbers after this prompt; use dtype "
+                                            "float32, or check its weights"))
+                continue
             self._take(call, token, known[row] if call.decoder.needs_logits else None)
 
     def take(self, calls: Sequence[Call], tokens: NDArray[np.int64]) -> None:

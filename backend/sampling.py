@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .engine import SamplingOptions
+from .engine import EngineError, SamplingOptions
 from .logit_changes import LogitChanges
 
 Logits = NDArray[np.float32]
@@ -25,6 +26,14 @@ SPARSE = 4096
 """Allowed ids up to which they are looked up rather than the others hidden."""
 SHORT = 2048
 """Logits up to which nothing is gained by looking at fewer."""
+
+
+UNDEFINED = -1
+"""In place of a token where the model gave no numbers to choose by."""
+
+
+class UndefinedLogits(EngineError):
+    """The largest logit is no finite number."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +56,21 @@ class TokenChoice:
 
 
 def choose_tokens(logits: Logits, rows: Sequence[int], choices: Sequence[TokenChoice]) -> list[int]:
-    """A token for each of `choices`, from the row of `logits` [n, vocabulary] that `rows` names for it."""
+    """A token for each of `choices`, from the row of `logits` [n, vocabulary] that `rows` names for it, or `UNDEFINED`."""
     if all(choice.is_largest for choice in choices):
-        largest = logits.argmax(axis=1).tolist()
-        return [largest[row] for row in rows]
-    return [choose_token(logits[row], choice.options, choice.uniform, choice.mask, choice.changes)
-            for row, choice in zip(rows, choices, strict=True)]
+        largest = logits.argmax(axis=1)
+        # Of a row with NaN, that is what argmax finds.
+        defined = np.isfinite(logits[np.arange(len(logits)), largest])
+        tokens = np.where(defined, largest, UNDEFINED).tolist()
+        return [tokens[row] for row in rows]
+    return [_choose(logits[row], choice) for row, choice in zip(rows, choices, strict=True)]
+
+
+def _choose(logits: Logits, choice: TokenChoice) -> int:
+    try:
+        return choose_token(logits, choice.options, choice.uniform, choice.mask, choice.changes)
+    except UndefinedLogits:
+        return UNDEFINED
 
 
 def needs_logits(options: SamplingOptions) -> bool:
@@ -70,6 +88,7 @@ def choose_token(logits: Logits, options: SamplingOptions, uniform: float, mask:
     First come `changes`. Then, greedy at temperature 0: the largest logit, the lowest id among equals. Otherwise mask,
     temperature, top-k, top-p, min-p in this order, each on what the one before left, then the inverse of the
     cumulative distribution in order of ids at `uniform` (float in [0, 1)). `mask`: allowed ids, at least one.
+    Raises UndefinedLogits where the largest logit is not finite.
     """
     if changes is not None:
         logits = changes.apply(logits)
@@ -84,12 +103,18 @@ def choose_token(logits: Logits, options: SamplingOptions, uniform: float, mask:
 
 def _largest_allowed(logits: Logits, mask: Mask | None) -> int:
     token = int(logits.argmax())
+    _check_finite(float(logits[token]))
     if mask is None or mask[token]:
         return token
     ids = mask.nonzero()[0]
     if len(ids) < SPARSE:
         return int(ids[logits[ids].argmax()])
     return int(np.where(mask, logits, np.float32(-np.inf)).argmax())
+
+
+def _check_finite(largest: float) -> None:
+    if not math.isfinite(largest):
+        raise UndefinedLogits("the model's logits are no finite numbers here; use dtype float32, or check its weights")
 
 
 # What follows gives, bit for bit, what whole sorts and cumulative sums of float64 weights in order of ids give. It does
@@ -135,6 +160,7 @@ def _draw_by_blocks(weights: Weights, uniform: float) -> int | None:
 def _weights(logits: Logits, options: SamplingOptions) -> tuple[Ids | None, Weights]:
     """Ids in order (None for all of them) and their float64 weights, not normalised, 0 where filtered."""
     largest = float(logits.max())
+    _check_finite(largest)
     ids = _most_likely(logits, options, largest) if 0 < options.top_k < len(logits) else None
     weights = _exponentials(logits if ids is None else logits[ids], options, largest)
     if options.top_p < 1.0:

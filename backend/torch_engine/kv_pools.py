@@ -113,7 +113,9 @@ class _PooledStep:
         pool = self._pools[self._layer]
         self._layer += 1
         pool.keys.index_copy_(1, self._slots, key[0])
-        pool.values.index_copy_(1, self._slots, value[0])
+        # Rows that do not see a value multiply it by 0, which gives NaN where it is not finite.
+        finite = value[0].nan_to_num(nan=torch.finfo(value.dtype).max)
+        pool.values.index_copy_(1, self._slots, finite)
         if window not in self._plans:
             self._plans[window] = AttentionPlan(self._batch.runs, self._batch.segments, self._shape, window)
         output = tree_attention(

@@ -355,10 +355,12 @@ template <class T> class Worker {
     void finish(const AttentionItem& item, int kv_head, int rows, int group) {
         for (int m = 0; m < rows; m++) {
             const long at = long(item.first_partial + m / group) * step_.heads + kv_head * group + m % group;
-            const float total = sum(load(scratch_.total[m])), factor = total > 0 ? 1 / total : 0;
+            const float total = sum(load(scratch_.total[m])), factor = total == 0 ? 0 : 1 / total;
             float* output = step_.partial_outputs + at * step_.value_size;
             for (int d = 0; d < step_.value_size; d += LANES) store(output + d, load(&scratch_.sums[m][d]) * factor);
-            step_.partial_sums[at] = total > 0 ? scratch_.largest[m] + std::log2(total) : NEVER;
+            // NaN in what the row sees stays in its output, and out of the comparisons of the merge.
+            const float weight = total > 0 ? std::log2(total) : 0.0f;
+            step_.partial_sums[at] = total == 0 ? NEVER : scratch_.largest[m] + weight;
         }
     }
 

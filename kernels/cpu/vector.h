@@ -58,7 +58,7 @@ static inline float sum(Floats x) {
 
 // 2^x for x <= 0; 0 below -127. The polynomial is 2^f on [-1/2, 1/2], relative error 2e-7.
 static inline Floats exp2_of(Floats x) {
-    x = larger(x, all(-127.0f));
+    x = larger(all(-127.0f), x);  // x where it is NaN
     const Floats shifted = x + 12582912.0f;  // 1.5 * 2^23: the fraction is rounded away
     const Floats f = x - (shifted - 12582912.0f);
     Floats p = all(1.5403530e-4f);
@@ -74,7 +74,7 @@ static inline Floats exp2_of(Floats x) {
 
 // The same for what is rounded to bf16: relative error 1e-4, a twentieth of that rounding's.
 static inline Floats rough_exp2_of(Floats x) {
-    x = larger(x, all(-127.0f));
+    x = larger(all(-127.0f), x);  // x where it is NaN
     const Floats shifted = x + 12582912.0f;
     const Floats f = x - (shifted - 12582912.0f);
     Floats p = all(5.5008929e-2f);

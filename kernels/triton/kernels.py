@@ -247,4 +247,8 @@ def store(
         outer = tl.arange(0, VALUE_BLOCK)[None, :]
         mask = (head < HEADS) & (outer < VALUE_SIZE)
         value = tl.load(new_values + row * new_value_row + head * new_value_head + outer, mask=mask)
-        tl.store(value_pool + slot * value_slot + head * value_head + outer, value, mask=mask)
+        # Rows that do not see a value multiply it by 0, which gives NaN where it is not finite.
+        most = 65504.0 if new_values.dtype.element_ty == tl.float16 else 3.3895e38
+        wide = value.to(tl.float32)
+        wide = tl.where(tl.abs(wide) <= most, wide, tl.where(wide < 0, -most, most))
+        tl.store(value_pool + slot * value_slot + head * value_head + outer, wide.to(value.dtype), mask=mask)
