@@ -250,7 +250,7 @@ def write(world: World, folder: Path, histories: dict[str, str]) -> tuple[str, s
     if past not in histories:
         histories[past] = str(folder / "history.db")
         with Store(histories[past]) as store:
-            store.add([Entry(one["id"], one["time"], one["category"], one["text"], summary=one["summary"], confirmed=True)
-                       for one in world.past])
+            store.add([Entry(one["id"], one["time"], one["category"], one["text"], summary=one["summary"],
+                             confirmed=True) for one in world.past])
             store.train("tfidf", 0.0)
     return json.dumps(world.alert), str(folder), histories[past]
