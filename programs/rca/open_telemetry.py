@@ -32,7 +32,7 @@ def spans_of(trace: Mapping[str, Any], end: float, name: str) -> dict[str, Any]:
         every = [event for event in trace["traceEvents"] if event["ph"] == "X"]
         events = [event for event in every if event["pid"] == PROGRAM and event["cat"] in ("generate", "host")]
         last = max((event["ts"] + event["dur"] for event in every), default=0.0)
-        began = end - last / 1e6
+        began = round(end * 1e9) - round(last * 1e3)  # in nanoseconds
         number = sha256(json.dumps([name, end, trace], sort_keys=True).encode()).hexdigest()
         root = number[:16]
         spans = [_span(number[:32], root, "", name, INTERNAL, began, 0.0, last, {})]
@@ -54,9 +54,9 @@ def spans_of(trace: Mapping[str, Any], end: float, name: str) -> dict[str, Any]:
         "scopeSpans": [{"scope": {"name": "semlang.programs.rca"}, "spans": spans}]}]}
 
 
-def _span(trace: str, id: str, parent: str, name: str, kind: int, began: float, ts: float, dur: float,
+def _span(trace: str, id: str, parent: str, name: str, kind: int, began: int, ts: float, dur: float,
           given: Mapping[str, Any]) -> dict[str, Any]:
-    start = round((began + ts / 1e6) * 1e9)
+    start = began + round(ts * 1e3)
     return {"traceId": trace, "spanId": id, **({"parentSpanId": parent} if parent else {}), "name": name, "kind": kind,
             "startTimeUnixNano": str(start), "endTimeUnixNano": str(start + round(dur * 1e3)),
             "attributes": _attributes(given)}

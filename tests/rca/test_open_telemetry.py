@@ -12,7 +12,8 @@ from semlang.programs.rca.open_telemetry import main, spans_of
 
 TRACE = {"traceEvents": [
     {"ph": "M", "name": "process_name", "pid": 1, "args": {"name": "program"}},
-    {"ph": "X", "pid": 1, "cat": "host", "name": "ask", "ts": 0.0, "dur": 500.0, "args": {"site": "a.sem:1:2", "attempts": 1}},
+    {"ph": "X", "pid": 1, "cat": "host", "name": "ask", "ts": 0.0, "dur": 500.0,
+     "args": {"site": "a.sem:1:2", "attempts": 1}},
     {"ph": "X", "pid": 1, "cat": "generate", "name": "cause", "ts": 1000.0, "dur": 2000.0, "args": {
         "site": "a.sem:3:4", "stream": "", "prompt_tokens": 40, "generated_tokens": 3, "engine": "reference",
         "finish_reason": "eos"}},
