@@ -194,7 +194,7 @@ class DeviceTorchRunner(TorchRunner):
 
 
 def _with_gpu_leaves(model: PreTrainedModel, names: str) -> str:
-    """Put Triton kernels in the place of norms and gated layers; the names of what is in use."""
+    """Put Triton kernels in the place of the model's own modules; the names of what is in use."""
     from .gpu_leaves import use_gpu_kernels
 
     try:

@@ -1,4 +1,4 @@
-"""Puts Triton kernels in the place of a model's norms and gated layers on a GPU: there, each small launch counts.
+"""Puts Triton kernels in the place of a model's own modules on a GPU: there, each small launch counts.
 
 As on a CPU (`fast_leaves.py`), what a module computes is asked of the module: it is replaced where it has the parts of
 a norm or of a gated layer and gives, on random numbers, what the kernel gives.
@@ -6,26 +6,56 @@ a norm or of a gated layer and gives, on random numbers, what the kernel gives.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from ...kernels.triton.elementwise import WIDEST, GatedLayer, RmsNorm
+from ...kernels.triton.linear import InvariantLinear
+from .errors import ModelLoadError
+from .fused_attention import fused_attention
 
 CLOSE = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 """Relative distance that is still rounding."""
 EPSILONS = ("variance_epsilon", "eps", "epsilon")
+ROW_BY_ROW = (InvariantLinear, RmsNorm, nn.Embedding)
+"""Modules with weights whose result for a row is the same in any company, to the last bit."""
 
 
-def use_gpu_kernels(model: nn.Module) -> dict[str, int]:
-    """Replace what the kernels compute, in place; how many of each kind."""
-    counts = {"norm": 0, "gated": 0}
+def use_gpu_kernels(model: nn.Module, *, invariant: bool = False) -> dict[str, int]:
+    """Replace what the kernels compute, in place; how many of each kind. With `invariant`, linear layers too."""
+    counts = {"norm": _replace(model, _norm), "gated": _replace(model, _gated),
+              "fused attention": _replace(model, fused_attention)}
+    if invariant:
+        counts["invariant linear"] = _replace(model, _linear)
+    return counts
+
+
+def check_invariant(model: nn.Module) -> None:
+    """Raise ModelLoadError where a module with weights is none of the kernels that treat each row by itself."""
+    others = {type(module).__name__ for module in model.modules()
+              if list(module.parameters(recurse=False)) and type(module) not in ROW_BY_ROW}
+    if others:
+        raise ModelLoadError("results that do not depend on the batch are not known of the model's "
+                             f"{', '.join(sorted(others))}; leave `batch_invariant` out, or use another model")
+
+
+def _replace(model: nn.Module, replacement: Callable[[nn.Module], nn.Module | None]) -> int:
+    count = 0
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
-            for kind, new in (("gated", _gated(child)), ("norm", _norm(child))):
-                if new is not None:
-                    setattr(module, name, new)
-                    counts[kind] += 1
-    return counts
+            new = replacement(child)
+            if new is not None:
+                setattr(module, name, new)
+                count += 1
+    return count
+
+
+def _linear(module: nn.Module) -> nn.Module | None:
+    if type(module) is not nn.Linear or module.weight.dtype not in CLOSE:
+        return None
+    return _if_equal(module, InvariantLinear(module), module.in_features, module.weight)
 
 
 def _norm(module: nn.Module) -> nn.Module | None:

@@ -1,18 +1,20 @@
-"""Norms and gated layers in one launch each, in the place of a model's own modules on a GPU."""
+"""Norms, gated layers and rotations by position in one launch each, for a model's own modules on a GPU."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from . import element_kernels
 
 WIDEST = 1 << 14
 """Numbers of a row up to which one program normalises it."""
 GATE_BLOCK = 1024
+HEADS = 8
+"""Heads that one program rotates."""
 
 
 class RmsNorm(nn.Module):
@@ -43,13 +45,12 @@ class GatedLayer(nn.Module):
     def __init__(self, gate: nn.Linear, up: nn.Linear, down: nn.Linear) -> None:
         super().__init__()
         self.size = gate.weight.shape[0]
-        self.both = nn.Parameter(torch.cat([gate.weight, up.weight]), requires_grad=False)
-        self.bias = None if gate.bias is None else nn.Parameter(torch.cat([gate.bias, up.bias]), requires_grad=False)
+        self.both = joined([gate, up])
         self.down = down
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        hidden = functional.linear(x, self.both, self.bias)
+        hidden = self.both(x)
         gated = torch.empty(*hidden.shape[:-1], self.size, dtype=hidden.dtype, device=hidden.device)
         count = gated.numel() // self.size
         if count:
@@ -57,6 +58,34 @@ class GatedLayer(nn.Module):
             launch(hidden, gated, SIZE=self.size, BLOCK=GATE_BLOCK, num_warps=4)
         down: Tensor = self.down(gated)
         return down
+
+
+def joined(layers: Sequence[nn.Linear]) -> nn.Linear:
+    """One layer that gives what `layers` of the same input give, one after the other. Its weights are new."""
+    first = layers[0]
+    outputs = sum(layer.out_features for layer in layers)
+    made = nn.Linear(first.in_features, outputs, first.bias is not None, device="meta")
+    made.weight = nn.Parameter(torch.cat([layer.weight for layer in layers]), requires_grad=False)
+    if first.bias is not None:
+        made.bias = nn.Parameter(torch.cat([layer.bias for layer in layers]), requires_grad=False)
+    return made
+
+
+def rotate(query: Tensor, key: Tensor, cosines: Tensor, sines: Tensor) -> None:
+    """Turn the pairs (d, d + size / 2) of all heads by their row's angles, in place: `query` [rows, heads, size] and
+    `key` [rows, kv_heads, size], each head contiguous; `cosines` and `sines` [rows, size], whose halves are equal."""
+    rows, heads, size = query.shape
+    if rows:
+        constants = rotate_constants(heads, key.shape[1], size)
+        launch: Any = element_kernels.rotate[(rows, -(-heads // HEADS) + -(-key.shape[1] // HEADS))]
+        launch(query, key, cosines.contiguous(), sines.contiguous(), query.stride(0), query.stride(1), key.stride(0),
+               key.stride(1), **constants, num_warps=4)
+
+
+def rotate_constants(heads: int, kv_heads: int, size: int) -> dict[str, int]:
+    """The compile-time arguments of `element_kernels.rotate`."""
+    return {"QUERY_HEADS": heads, "KEY_HEADS": kv_heads, "SIZE": size, "HEADS": HEADS,
+            "BLOCK": 1 << (size // 2 - 1).bit_length()}
 
 
 def norm_constants(size: int) -> dict[str, int]:

@@ -80,6 +80,14 @@ def gate_resources(capability: int, *, size: int, dtype: str) -> Resources:
                     {"SIZE": size, "BLOCK": elementwise.GATE_BLOCK}, capability, 4)
 
 
+def rotate_resources(capability: int, *, heads: int, kv_heads: int, size: int, dtype: str) -> Resources:
+    """Compile `element_kernels.rotate` for compute capability 80 or 90."""
+    signature = {**dict.fromkeys(("query", "key", "cosines", "sines"), TYPES[dtype]),
+                 **dict.fromkeys(("query_row", "query_head", "key_row", "key_head"), "i32")}
+    return _compile(element_kernels.rotate, signature, elementwise.rotate_constants(heads, kv_heads, size), capability,
+                    4)
+
+
 def linear_resources(capability: int, *, inputs: int, outputs: int, dtype: str, with_bias: bool = False) -> Resources:
     """Compile `linear_kernels.linear` for compute capability 80 or 90."""
     number = TYPES[dtype]

@@ -1,4 +1,4 @@
-"""Linear layers whose rows do not depend on one another, in Triton's interpreter: right, and the same to the last bit."""
+"""Linear layers whose rows do not depend on one another, in the interpreter: right, and equal to the last bit."""
 
 import os
 

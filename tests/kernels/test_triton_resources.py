@@ -55,15 +55,16 @@ def test_resources(capability: int, size: int, group: int, dtype: str, masked: b
     assert attend["programs"] >= (1 if size > 128 else 2)
 
 
-def test_norms_and_gates() -> None:
+def test_norms_gates_and_rotations() -> None:
     """They stay in registers, and move whole lines."""
     script = """
 import json
 from dataclasses import asdict
-from semlang.kernels.triton.resources import gate_resources, norm_resources
+from semlang.kernels.triton.resources import gate_resources, norm_resources, rotate_resources
 half = "bfloat16"
 print(json.dumps([asdict(one) for capability in (80, 90) for one in (
-    norm_resources(capability, size=4096, dtype=half), gate_resources(capability, size=14336, dtype=half))]))
+    norm_resources(capability, size=4096, dtype=half), gate_resources(capability, size=14336, dtype=half),
+    rotate_resources(capability, heads=32, kv_heads=8, size=128, dtype=half))]))
 """
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=600,
