@@ -17,6 +17,7 @@ from typing import Any
 from .collect import PLAIN_FIELDS
 from .masking import unmask
 from .outcomes import Outcome, clean
+from .verdicts import settle_verdict
 
 Json = Any
 VERSION = "1"
@@ -47,14 +48,16 @@ def write_report(collected: Mapping[str, Any], said: Mapping[str, Any]) -> dict[
                               if number in backing))
     conclusion = {"claim": collected["conclusion"], "evidence": path, "shown": bool(path)}
     cause = _cause(collected, said, (sections.pop("cause") or [conclusion])[0])
+    verdict, contradicted = settle_verdict(said["verdict"], collected["steps"])
     report = {
         "version": VERSION, "ending": _ending(collected, backing, cause),
-        "verdict": said["verdict"], "layer": said["layer"],
+        "verdict": verdict, "layer": said["layer"],
         **{name: collected[name] for name in ("incident", "reports", "others", "handler")},
         "conclusion": conclusion, "cause": cause, "confidence": said["confidence"], **sections,
         "unsupported": claims.unsupported, "findings": collected["steps"], "evidence": collected["evidence"],
         "outcomes": collected["outcomes"],
-        "missing": [*collected["missing"], *map(_cut, filter(_is_cut, collected["evidence"])), *said["problems"]],
+        "missing": [*collected["missing"], *map(_cut, filter(_is_cut, collected["evidence"])), *said["problems"],
+                    *filter(None, [contradicted])],
         "similar": [{"id": c["id"], "category": c["category"], "similarity": c["similarity"],
                      "chosen": c["letter"] == said["letter"]} for c in said["candidates"]],
         **said["compared"],

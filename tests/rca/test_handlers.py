@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from running import ROOT, collect
+from semlang.programs.rca.verdicts import HEALTHY
 
 HANDLERS = ROOT / "programs" / "rca" / "handlers"
 LABELS = {"namespace": "shop", "app": "cart", "pod": "cart-1", "node": "n1"}
@@ -126,10 +127,6 @@ CASES = [
 KINDS = ["KubePodCrashLooping", "ContainerOOMKilled", "ImagePullBackOff", "HighLatency", "HighErrorRate",
          "DiskPressure", "DnsResolutionFailed", "CertificateExpires", "HubPortExhaustion", "CPUThrottlingHigh",
          "KubeJobFailed", "AppDown"]
-
-HEALTHY = {"normal", "running", "resolves", "ready", "enough", "valid", "free", "it was renewed", "none denies",
-           "only this one", "no", "nothing that is known"}
-"""Results of steps that say that something is well; `nothing that is known` of logs that were read."""
 
 UNSURE = re.compile(r"no reason was found|do not say why|not known|no sign of|cannot be read")
 
