@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -89,25 +89,39 @@ class Store:
         self._cached: tuple[tuple[int, int], Past] | None = None
 
     def _prepare(self, read_only: bool) -> None:
-        application = self._database.execute("PRAGMA application_id").fetchone()[0]
-        version = self._database.execute("PRAGMA user_version").fetchone()[0]
-        if application == 0 and version == 0 and not self._database.execute("SELECT 1 FROM sqlite_master").fetchone():
+        if self._is_empty():
             if read_only:
                 raise StoreError(f"{self.path} is empty; import incidents into it first")
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.executescript(
-                f"BEGIN IMMEDIATE;{TABLES}INSERT INTO identity VALUES ('{uuid4()}');"
-                f"PRAGMA application_id = {APPLICATION};PRAGMA user_version = {SCHEMA};COMMIT;")
-        elif application != APPLICATION:
+            self._create()
+        application = self._database.execute("PRAGMA application_id").fetchone()[0]
+        version = self._database.execute("PRAGMA user_version").fetchone()[0]
+        if application != APPLICATION:
             raise StoreError(f"{self.path} is a database of something else, not a history")
         elif version != SCHEMA:
             raise StoreError(f"{self.path} has version {version}, this program reads version {SCHEMA}: "
                              "export it with the program that wrote it (`history list --json`) and import it again")
         if not read_only:
-            self._database.execute(PATHS)
+            with suppress(sqlite3.OperationalError):  # while others use the file; the next to open it changes it
+                self._database.execute("PRAGMA journal_mode = WAL")
+            if not self._knows_paths():
+                with self._writing():
+                    self._database.execute(PATHS)
         self._identity = str(self._database.execute("SELECT value FROM identity").fetchone()[0])
         if read_only:
             self._database.execute("PRAGMA query_only = ON")
+
+    def _is_empty(self) -> bool:
+        marks = [self._database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
+        return marks == [0, 0] and not self._database.execute("SELECT 1 FROM sqlite_master").fetchone()
+
+    def _create(self) -> None:
+        with self._writing():
+            if self._is_empty():  # no other process was quicker
+                for statement in TABLES.split(";"):
+                    self._database.execute(statement)
+                self._database.execute("INSERT INTO identity VALUES (?)", (str(uuid4()),))
+                self._database.execute(f"PRAGMA application_id = {APPLICATION}")
+                self._database.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def __enter__(self) -> Self:
         return self
@@ -221,8 +235,11 @@ class Store:
                 found.setdefault(category, {})[other] = steps[other]
         return found
 
+    def _knows_paths(self) -> bool:
+        return bool(self._database.execute("SELECT 1 FROM sqlite_master WHERE name = 'steps'").fetchone())
+
     def _steps(self, id: str | None = None) -> dict[str, Steps]:
-        if not self._database.execute("SELECT 1 FROM sqlite_master WHERE name = 'steps'").fetchone():
+        if not self._knows_paths():
             return {}
         found: dict[str, Steps] = {}
         for incident, check, result in self._database.execute(

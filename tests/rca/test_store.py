@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -149,3 +150,29 @@ def test_vectors_are_exactly_those_of_the_embedding(path: Path) -> None:
     embedding.fit(texts, [])
     with Store(path) as store:
         assert np.array_equal(store.past().vectors, embedding.vectors(texts))
+
+
+def test_two_that_make_one_store_at_once_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+
+    class Slow(Store):
+        """Looks at the file, and another process makes the history before it goes on."""
+
+        seen: ClassVar[list[bool]] = []
+
+        def _is_empty(self) -> bool:
+            self.seen.append(super()._is_empty())
+            if len(self.seen) == 1:
+                with Store(path) as quicker:
+                    quicker.add(ENTRIES[:1])
+            return self.seen[-1]
+
+    with Slow(path) as store:
+        assert store.seen == [True, False] and store.add(ENTRIES[1:2]) == 1
+        assert len(store.entries()) == 2
+
+
+@pytest.mark.parametrize("place", ["/nowhere/x.db", "/proc/x.db"])
+def test_a_store_that_cannot_be_written_is_one_line(place: str) -> None:
+    with pytest.raises(StoreError, match=f"^the history {place} cannot be used: "):
+        Store(place)
