@@ -20,9 +20,12 @@ def probability_of_scores(sufficient: float, rating: float, calibration: str) ->
         return _calibration(calibration, path.stat().st_mtime_ns).probability((sufficient, rating))
     except OSError as error:
         raise CalibrationError(f"the calibration {calibration} cannot be read: {error.strerror}; fit one with "
-                               "semlang.programs.rca.calibrate.fit_calibration and write its to_json()") from None
+                               "python -m semlang.programs.rca.fit_confidence") from None
 
 
 @lru_cache(maxsize=4)
 def _calibration(path: str, changed: int) -> Calibration:
-    return read_calibration(Path(path).read_text(encoding="utf-8"))
+    try:
+        return read_calibration(Path(path).read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise CalibrationError(f"the calibration {path} cannot be read: it is not UTF-8") from None

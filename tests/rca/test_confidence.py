@@ -112,6 +112,8 @@ def test_what_is_wrong_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str
     (tmp_path / "bytes.jsonl").write_bytes(b"\x80\xff")
     assert fit([str(tmp_path / "bytes.jsonl"), "--out", str(tmp_path / "c.json")]) == 2
     assert "bytes.jsonl is not UTF-8" in capsys.readouterr().err
+    with pytest.raises(CalibrationError, match="is not UTF-8"):
+        probability_of_scores(0.5, 0.5, str(tmp_path / "bytes.jsonl"))
 
 
 def test_the_programs_own_tests_pass(capsys: pytest.CaptureFixture[str]) -> None:
