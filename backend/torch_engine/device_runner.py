@@ -34,18 +34,20 @@ MEMORY_KEPT = 1 << 30
 
 class DeviceTorchRunner(TorchRunner):
     """Implements `device_runner.DeviceRunner`. `graphs`: what records steps, None for nothing; `rows`: the most rows
-    of a recorded step."""
+    of a recorded step. `invariant`: as in `TorchRunner`; here, no bit depends on padding and recording either."""
 
     def __init__(self, model: PreTrainedModel, *, context_length: int | None = None, compiled: bool = True,
-                 graphs: GraphMaker | None = None, rows: int = 256) -> None:
-        super().__init__(model, context_length=context_length, compiled=compiled)
+                 graphs: GraphMaker | None = None, rows: int = 256, invariant: bool = False) -> None:
+        super().__init__(model, context_length=context_length, compiled=compiled, invariant=invariant)
         self._maker = graphs
         self._sizes = [size for size in SIZES if size < rows] + [rows]
         self._graphs: dict[int, StepGraph] = {}
         self._moves = 0
         self._buffers: StepBuffers | None = None
         if self._triton:
-            self.kernels = _with_gpu_leaves(model, self.kernels)
+            self.kernels = _with_gpu_leaves(model, self.kernels, invariant)
+        if invariant:
+            _check_invariant(model, self._embedded_ids)
         self._names = self.kernels
         self.eager_steps = 0
         """Steps whose kernels were launched one by one."""
@@ -193,15 +195,22 @@ class DeviceTorchRunner(TorchRunner):
         step.finish()
 
 
-def _with_gpu_leaves(model: PreTrainedModel, names: str) -> str:
+def _with_gpu_leaves(model: PreTrainedModel, names: str, invariant: bool) -> str:
     """Put Triton kernels in the place of the model's own modules; the names of what is in use."""
     from .gpu_leaves import use_gpu_kernels
 
     try:
-        replaced = [name for name, count in use_gpu_kernels(model).items() if count]
+        replaced = [name for name, count in use_gpu_kernels(model, invariant=invariant).items() if count]
     except Exception as error:  # whatever a compiler or a driver raises
         return f"{names}; torch norms: {type(error).__name__}: {first_line(error)}"
+    names = f"batch-invariant {names}" if invariant else names
     return f"{', '.join(replaced)} layers (Triton), {names}" if replaced else names
+
+
+def _check_invariant(model: PreTrainedModel, token_ids: int) -> None:
+    from .invariance import check_invariant
+
+    check_invariant(model, token_ids)
 
 
 class DevicePending:

@@ -78,10 +78,10 @@ def torch_engine(
         torch.set_num_threads(threads)
     if loaded is None:
         loaded = load_model(directory, device=device, dtype=dtype)
-    if loaded.device.type == "cpu" or weights is not None or batch_invariant:
+    if loaded.device.type == "cpu" or weights is not None:
         runner = TorchRunner(loaded, context_length=context_length, weights=weights, invariant=batch_invariant)
     else:
-        runner = _device_runner(loaded, context_length, max_batch, recorded)
+        runner = _device_runner(loaded, context_length, max_batch, recorded, batch_invariant)
     if self_check is None:
         self_check = loaded.config.model_type not in VERIFIED
     if self_check and not runner.is_native:
@@ -103,13 +103,14 @@ def torch_engine(
     )
 
 
-def _device_runner(loaded: PreTrainedModel, context_length: int | None, max_batch: int, recorded: bool) -> TorchRunner:
+def _device_runner(loaded: PreTrainedModel, context_length: int | None, max_batch: int, recorded: bool,
+                   batch_invariant: bool) -> TorchRunner:
     """A runner for a device that works beside the host."""
     from .device_runner import DeviceTorchRunner
     from .step_graph import CudaGraphs
 
     return DeviceTorchRunner(loaded, context_length=context_length, graphs=CudaGraphs() if recorded else None,
-                             rows=max_batch)
+                             rows=max_batch, invariant=batch_invariant)
 
 
 def torch_engines(names: Sequence[str], model: str | None = None, device: str = "cpu", dtype: str | None = "auto", *,

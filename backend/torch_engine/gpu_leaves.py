@@ -13,14 +13,11 @@ from torch import Tensor, nn
 
 from ...kernels.triton.elementwise import WIDEST, GatedLayer, RmsNorm
 from ...kernels.triton.linear import InvariantLinear
-from .errors import ModelLoadError
 from .fused_attention import fused_attention
 
 CLOSE = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 """Relative distance that is still rounding."""
 EPSILONS = ("variance_epsilon", "eps", "epsilon")
-ROW_BY_ROW = (InvariantLinear, RmsNorm, nn.Embedding)
-"""Modules with weights whose result for a row is the same in any company, to the last bit."""
 
 
 def use_gpu_kernels(model: nn.Module, *, invariant: bool = False) -> dict[str, int]:
@@ -30,15 +27,6 @@ def use_gpu_kernels(model: nn.Module, *, invariant: bool = False) -> dict[str, i
     if invariant:
         counts["invariant linear"] = _replace(model, _linear)
     return counts
-
-
-def check_invariant(model: nn.Module) -> None:
-    """Raise ModelLoadError where a module with weights is none of the kernels that treat each row by itself."""
-    others = {type(module).__name__ for module in model.modules()
-              if list(module.parameters(recurse=False)) and type(module) not in ROW_BY_ROW}
-    if others:
-        raise ModelLoadError("results that do not depend on the batch are not known of the model's "
-                             f"{', '.join(sorted(others))}; leave `batch_invariant` out, or use another model")
 
 
 def _replace(model: nn.Module, replacement: Callable[[nn.Module], nn.Module | None]) -> int:

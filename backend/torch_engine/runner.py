@@ -38,8 +38,8 @@ class TorchRunner:
     GPU those in Triton attention, unless `compiled` is False. `weights`: `int8` keeps those of linear layers in 8 bits,
     which only the compiled kernels for CPUs compute; raises ModelLoadError where they do not. `invariant`: no bit of a
     token's KV and logits depends on anything but the tokens before it: not on other segments of a step, on what these
-    share with it, on chunks, slots and threads. Only the whole compiled decoder keeps to that; raises ModelLoadError
-    where it does not compute the model.
+    share with it, on chunks, slots and threads. On a CPU only the whole compiled decoder keeps to that, on a GPU Triton
+    kernels for all of the model (`device_runner.py`); raises ModelLoadError where they do not compute the model.
     `kv_tokens_read`: keys that a layer read in the last step, a shared run counted once (the layer
     that read most, where windows differ).
     """
@@ -70,9 +70,10 @@ class TorchRunner:
         self._use_compiled = compiled
         self._triton = False
         self.kernels = self._choose_kernels(load_kernels() if self.device.type == "cpu" and compiled else None)
-        if invariant and self._decoder is None:
-            raise ModelLoadError(f"results that do not depend on the batch need the whole decoder, compiled for a CPU, "
-                                 f"and here it is: {self.kernels}; leave `batch_invariant` out, or use another model")
+        if invariant and self._decoder is None and not self._triton:
+            needed = "the whole decoder, compiled for a CPU" if self.device.type == "cpu" else "Triton kernels"
+            raise ModelLoadError(f"results that do not depend on the batch need {needed}, and here it is: "
+                                 f"{self.kernels}; leave `batch_invariant` out, or use another model")
 
     def _choose_kernels(self, compiled: Kernels | Unavailable | None) -> str:
         """Put compiled kernels in place where they compute this model; the names of what is in use."""
@@ -163,7 +164,7 @@ class TorchRunner:
             elif self._triton:
                 from .triton_pools import TritonPools
 
-                self._pools = TritonPools(self.layers, slots, self.device)
+                self._pools = TritonPools(self.layers, slots, self.device, invariant=self._invariant)
             else:
                 self._pools = TorchPools(self.layers, slots, self.device)
         except RuntimeError as error:  # torch reports CPU and CUDA exhaustion alike

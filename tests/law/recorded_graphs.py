@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 import torch
-from semlang.kernels.triton import kernels
+from semlang.kernels.triton import element_kernels, kernels, linear_kernels
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 LOOKS = ("aten.item", "_local_scalar_dense", "nonzero", "aten.equal", "unique", "masked_select")
 """Operations after which the host knows numbers of the device: no graph can be recorded of them."""
-KERNELS = ("attend", "merge", "store")
+KERNELS = {"attend": kernels, "merge": kernels, "store": kernels, "rms_norm": element_kernels, "gate": element_kernels,
+           "rotate": element_kernels, "linear": linear_kernels}
 
 
 class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -82,8 +83,8 @@ class RecordedGraphs:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.captured = self.replayed = 0
         self._traces: list[Trace] = []
-        for name in KERNELS:
-            monkeypatch.setattr(kernels, name, _Launches(name, getattr(kernels, name), self._traces))
+        for name, module in KERNELS.items():
+            monkeypatch.setattr(module, name, _Launches(name, getattr(module, name), self._traces))
 
     def trace(self, work: Callable[[], None]) -> list[tuple[Any, ...]]:
         trace = Trace()
