@@ -70,7 +70,7 @@ class FusedAttention(nn.Module):
 
 def fused_attention(module: Any) -> nn.Module | None:
     """What takes the place of `module`; None where it is no such attention, or computes something else."""
-    layers = [getattr(module, name, None) for name in PARTS]
+    layers: list[Any] = [getattr(module, name, None) for name in PARTS]
     norms = [part for name in NORMS if (part := getattr(module, name, None)) is not None]
     if any(type(layer) is not nn.Linear for layer in layers) or len({layer.bias is None for layer in layers[:3]}) != 1:
         return None
