@@ -1,6 +1,7 @@
 # `make run`: set everything up and run the example program.   `make test`: every check that CI runs.
+# `make nightly`: the same with thousands of random cases for each law, and all faults put in by hand; hours.
 
-.PHONY: help run test
+.PHONY: help run test nightly
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -12,6 +13,7 @@ WORKERS ?= 2
 help:
 	@echo "make run    set up $(VENV) and run programs/snake_game.sem on the embedded default model"
 	@echo "make test   set up what is missing, then lint, type-check and test everything"
+	@echo "make nightly  make test with thousands of random cases for each law, then all mutants (hours)"
 
 run: $(VENV)/run.stamp
 	$(BIN)/semc run programs/snake_game.sem
@@ -22,6 +24,11 @@ test: $(VENV)/test.stamp build/typing/semlang/.stamp
 	$(BIN)/mypy build/typing/semlang tests
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest -n $(WORKERS) -q
+
+nightly: export HYPOTHESIS_PROFILE := nightly
+nightly: export SEMC_LAW_EXAMPLES := 300
+nightly: test
+	$(BIN)/python tests/mutants/run.py
 
 $(VENV)/python.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Semlang needs Python 3.11 or newer; set PYTHON=…")'

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from semlang.backend.embedded import embedded_tokenizer
 from semlang.backend.engine import Callbacks, EngineError, Generation
 from semlang.backend.step_engine import StepEngine
@@ -19,7 +20,6 @@ from semlang.backend.torch_engine.loading import load_model
 from semlang.backend.torch_engine.native_observation import NotNative
 from semlang.backend.torch_engine.runner import TorchRunner
 from semlang.kernels.cpu.library import load_kernels
-from safetensors.torch import load_file, save_file
 from tiny_models import COMMON, MODELS, poison, save_tiny
 from transformers import AutoModelForCausalLM
 

@@ -10,6 +10,7 @@ import pytest
 from engine_scenarios import TOKENIZER, Answers, Op, expected, largest_context, scenarios, submit, submit_one, watch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nightly import examples
 from semlang.backend.engine import ROOT, EngineError, Generation, Priority, SamplingOptions
 from semlang.backend.reference import reference_engine
 
@@ -48,7 +49,7 @@ TIGHT_ENGINES: dict[str, dict[str, object]] = {
     "tight-one-slot-pages": {"page_size": 1, "max_batch": 3},
     "tight-speculative": {"page_size": 3, "speculative_fills": True, "max_step_tokens": 11},
 }
-LAW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+LAW = settings(max_examples=examples(60, 1_000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize("name", ENGINES)

@@ -12,6 +12,7 @@ import torch
 from engine_models import NO_NUMBER, WAYS, Answers, directory, engine, greedy, random_tokens
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nightly import examples
 from semlang.backend.engine import ROOT, EngineError, Generation, Priority, SamplingOptions
 from semlang.backend.random_stream import stream_key
 from semlang.backend.step_engine import StepEngine
@@ -112,7 +113,7 @@ def test_by_default_only_rounding_depends_on_neighbours(way: str) -> None:
 
 def test_what_cannot_be_batch_invariant_is_refused() -> None:
     model = load_model(directory("mixtral"), dtype="float32")
-    with pytest.raises(ModelLoadError, match="need the whole decoder, compiled for a CPU, and here it is: .*; no whole"):
+    with pytest.raises(ModelLoadError, match=r"need the whole decoder, compiled .*; no whole decoder"):
         TorchRunner(model, invariant=True)
 
 
@@ -181,7 +182,7 @@ def crowd(invariant: bool) -> Crowd:
 
 
 @compiled
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40, 2_000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(others=neighbours(), place=st.integers(0, 6), invariant=st.booleans())
 def test_no_neighbour_changes_an_answer(others: list[tuple[str, int, int, int, int]], place: int,
                                         invariant: bool) -> None:
@@ -220,7 +221,7 @@ def test_a_model_that_gives_no_numbers_fails_its_call_only(way: str, drawn: dict
         assert "no finite numbers after this prompt" in str(collected.outcomes[2])
         assert collected.tokens(4) == greedy("llama nan", random_tokens(2, 30), 6)
         for number, kept in enumerate((3, 18, 40, 45)):
-            asked = prompt[:kept] + (9,)
+            asked = (*prompt[:kept], 9)
             made.fill(asked, 10 + number, ROOT)
             made.generate(GREEDY, 20 + number, 10 + number, collected.callbacks(20 + number))
             assert collected.tokens(20 + number) == greedy("llama nan", asked, 6)

@@ -9,6 +9,7 @@ import pytest
 from engine_scenarios import TOKENIZER, Answers, Op, expected, largest_context, scenarios, submit, submit_one, watch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nightly import examples
 from numpy.typing import NDArray
 from semlang.backend.device_runner import Following, TokenChoices
 from semlang.backend.engine import ROOT, EngineError, EngineStats, Generation, SamplingOptions
@@ -19,7 +20,7 @@ from semlang.backend.step_engine import StepEngine
 from semlang.ir.types import INT
 
 PROMPT = tuple(TOKENIZER.encode_piece("Answer with one word:", first=True))
-LAW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+LAW = settings(max_examples=examples(60, 1_000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class LatePending:

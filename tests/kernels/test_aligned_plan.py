@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nightly import examples
 from numpy.typing import NDArray
 from semlang.kernels.cpu.aligned_plan import SPAN, aligned_items
 from semlang.kernels.cpu.attention import CpuAttention, PagedPool
@@ -103,7 +104,7 @@ def test_no_bit_depends_on_the_tree(kernels: Kernels, name: str, dtype: torch.dt
             check(kernels, step(*TREES[name], layout), dtype, window, 1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40, 2_000), deadline=None)
 @given(tree=trees(), layout=st.sampled_from(LAYOUTS), window=st.none() | st.integers(1, 60), seed=st.integers(0, 99),
        dtype=st.sampled_from([torch.float32, torch.bfloat16]))
 def test_random_trees(kernels: Kernels, tree: tuple[Pairs, Pairs], layout: str, window: int | None, seed: int,

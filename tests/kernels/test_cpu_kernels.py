@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nightly import examples
 from semlang.kernels.cpu import library
 from semlang.kernels.cpu.attention import CpuAttention, PagedPool, supports
 from semlang.kernels.cpu.elementwise import GatedLayer, RmsNorm
@@ -46,7 +47,7 @@ def filled_pool(keys: Tensor, values: Tensor) -> PagedPool:
 def error(kernels: Kernels, tree: Step, heads: int = 6, kv_heads: int = 2, dim: int = 32,
           dtype: torch.dtype = torch.float32, *, value_dim: int | None = None, window: int | None = None,
           soft_cap: float | None = None, sinks: Tensor | None = None, scale: float = 0.25, gain: float = 1.0,
-          parts: int = 1) -> float:
+          parts: int = 1, aligned: bool = False) -> float:
     """Relative distance of the kernel from the float64 reference."""
     query, keys, values = tensors(tree, heads, kv_heads, dim, dtype, gain)
     values = values[..., : value_dim or dim]
@@ -54,7 +55,8 @@ def error(kernels: Kernels, tree: Step, heads: int = 6, kv_heads: int = 2, dim: 
     new_keys, new_values = (pool[:, slots].transpose(0, 1).contiguous() for pool in (keys, values))
     old_keys, old_values = keys.clone(), values.clone()
     old_keys[:, slots], old_values[:, slots] = torch.nan, torch.nan  # the kernel writes them
-    plan = ItemPlan(tree.runs, tree.segments, group=heads // kv_heads, window=window, parts=parts)
+    plan = ItemPlan(tree.runs, tree.segments, group=heads // kv_heads, window=window, parts=parts,
+                    aligned=aligned)
     result = CpuAttention(kernels).attend(
         query.transpose(0, 1).contiguous(), new_keys, new_values, slots, filled_pool(old_keys, old_values), plan,
         scale=scale, soft_cap=soft_cap, sinks=sinks)
@@ -118,7 +120,7 @@ def test_keys_split_for_idle_threads(kernels: Kernels, parts: int) -> None:
     assert error(kernels, tree, parts=parts) < 2e-6
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60, 10_000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=trees(), layout=st.sampled_from(LAYOUTS), window=st.none() | st.integers(1, 60), seed=st.integers(0, 9),
        dtype=st.sampled_from([torch.float32, torch.bfloat16]))
 def test_random_trees(kernels: Kernels, tree: tuple[Pairs, Pairs], layout: str, window: int | None, seed: int,

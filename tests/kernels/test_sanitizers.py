@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from semlang.kernels.cpu.library import find_compiler
 
+HERE = Path(__file__).parent
 FLAGS = ("-O1", "-g", "-march=native", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 SCRIPT = """
 import sys
@@ -28,7 +29,8 @@ torch.set_num_threads(2)
 for dtype in (torch.float32, torch.bfloat16):
     for name, tree in TREES.items():
         capped = {{"soft_cap": 1.5, "sinks": torch.linspace(-2.0, 3.0, 6)}}
-        for options in ({{}}, {{"window": 16}}, capped, {{"parts": 2}}):
+        for options in ({{}}, {{"window": 16}}, capped, {{"parts": 2}}, {{"aligned": True}},
+                        {{"aligned": True, "window": 16}}):
             assert error(kernels, step(*tree, "pages"), dtype=dtype, **options) < 2e-2
     for heads, kv_heads, dim in ((14, 2, 80), (64, 1, 256), (3, 1, 16)):
         assert error(kernels, step(*TREES["mixed"], "scattered"), heads, kv_heads, dim, dtype) < 2e-2
@@ -71,7 +73,8 @@ def test_the_kernels_are_clean_and_an_overflow_is_seen(tmp_path: Path) -> None:
     if address is None:
         pytest.skip("there is no g++ with libasan")
     environment = {**os.environ, "LD_PRELOAD": address, "ASAN_OPTIONS": "detect_leaks=0", "OMP_NUM_THREADS": "2",
-                   "PYTHONPATH": str(Path(__file__).parent), "PYTHONSAFEPATH": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+                   "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent / "law")]), "PYTHONSAFEPATH": "1",
+                   "OMP_WAIT_POLICY": "PASSIVE"}
     script = SCRIPT.format(flags=FLAGS, folder=str(tmp_path))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment,
                           timeout=600, check=False)

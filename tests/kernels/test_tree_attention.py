@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nightly import examples
 from semlang.kernels.attention_plan import AttentionPlan, AttentionShape
 from semlang.kernels.reference_attention import reference_attention
 from semlang.kernels.tree_attention import tree_attention
@@ -99,7 +100,7 @@ def test_huge_scores(name: str) -> None:
     assert error(step(*TREES[name]), gain=300.0) < 1e-4
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60, 10_000), deadline=None)
 @given(
     trees(), st.sampled_from(["contiguous", "pages", "scattered"]), st.none() | st.integers(1, 60), st.integers(0, 9)
 )
