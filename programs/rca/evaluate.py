@@ -18,6 +18,7 @@ from ...cli.options import add_models
 from ...ir.diagnostics import InputError
 from . import metrics, model_methods, retrieval
 from .classifiers import BASELINES, Baseline
+from .clean import clean
 from .embedding import EmbeddingError
 from .evaluation_tables import as_markdown
 from .labelled import DataError, DataSet, first_occurrences, read_labelled
@@ -198,7 +199,7 @@ def add_model(report: dict[str, Any], setting: Setting, texts: Sequence[str], di
     """The model among retrieved options, and the model alone."""
     categories = setting.categories
     runs = model_methods.ModelRuns(flags)
-    shown = list(texts) if flags.no_summary else model_methods.summaries(runs, texts)
+    shown = [clean(text) for text in texts] if flags.no_summary else model_methods.summaries(runs, texts)
     report["summary_cost"] = None if flags.no_summary else {**runs.costs, "incidents": len(texts)}
     alphas = retrieval.fitted_alphas(distances, categories)
     chance = model_methods.choose_at_random(distances, categories, alphas, flags.seed)

@@ -15,10 +15,9 @@ from .inquiries import assess, judge, state, verify
 from .questions import Question, choose, choose_name, name_cause, summarise
 from .teacher import Lesson, Teacher
 
-SIZES = {128: 48, 256: 24, 512: 12, 768: 8, 1536: 4, 2560: 2}
+SIZES = {128: 48, 256: 24, 512: 12, 768: 8}
 """Lessons of a batch by the tokens that each may have."""
-SHAPES = {128: (0.05, 0, 4), 256: (0.03, 3, 0), 512: (0.4, 5, 0), 768: (1.2, 5, 24), 1536: (2.2, 5, 24),
-          2560: (3.5, 5, 24)}
+SHAPES = {128: (0.05, 0, 4), 256: (0.03, 3, 0), 512: (0.4, 5, 0), 768: (1.2, 5, 24)}
 """By size: how long texts get, most options, most names."""
 TRIES = 6
 """How often a question that became too long is asked with shorter texts, before there is another."""
@@ -32,12 +31,16 @@ class Stage:
     begin: int
     sizes: dict[int, int]
     all_is_asked: bool = True
+    error: float = 0.3
+    """How far options are from the order that retrieval gives them; see `questions.choose`."""
+    choice: float = 1.0
+    """The weight of the first token of a choice; see `train.py`."""
 
 
-COURSE = (Stage(0, {128: 2, 256: 8}, False), Stage(300, {128: 1, 256: 4, 512: 5}),
-          Stage(700, {128: 1, 256: 2, 512: 5, 768: 2}), Stage(1100, {128: 2, 256: 2, 512: 8, 768: 5, 1536: 2, 2560: 1}))
+COURSE = (Stage(0, {128: 2, 256: 8}, all_is_asked=False),
+          Stage(300, {256: 7, 512: 3}, all_is_asked=False, error=0.1, choice=4.0))
 """Short choices first, which teach to compare; the time of long ones is better spent once that is there."""
-INQUIRIES = ((0.22, judge), (0.34, state), (0.44, assess), (0.54, verify))
+INQUIRIES = ((0.18, judge), (0.26, state), (0.34, assess), (0.42, verify))
 """Of lessons of 512 tokens: up to which share of them each is asked, once all is asked."""
 
 
@@ -48,6 +51,7 @@ class Batch:
     `ends`: by lesson the positions where options end, in the order of `fits` of the question.
     `echoes` [lessons, tokens, 3]: whether a token is in the part that is to be compared with, whether it and the one
     before are, and whether the two stood together before; -1 where it does not matter.
+    `choice`: the weight of a choice.
     """
 
     tokens: int
@@ -55,6 +59,7 @@ class Batch:
     questions: tuple[Question, ...]
     ends: tuple[tuple[int, ...], ...]
     echoes: NDArray[np.int8]
+    choice: float
 
 
 def stage_of(step: int) -> Stage:
@@ -68,20 +73,20 @@ def size_of(step: int, seed: int) -> int:
     return random.Random(f"{seed}/size/{step}").choices(list(sizes), list(sizes.values()))[0]
 
 
-def question(rng: random.Random, tokens: int, all_is_asked: bool, shorter: float) -> Question:
+def question(rng: random.Random, tokens: int, stage: Stage, shorter: float) -> Question:
     """One for a lesson of about so many tokens; `shorter` is at most 1."""
     length, options, names = SHAPES[tokens]
     length *= shorter
     kind = rng.random()
     if tokens == 128:
         return choose_name(rng, length, names) if kind < 0.65 else name_cause(rng, length)
-    if tokens == 512 and all_is_asked:
+    if tokens == 512 and stage.all_is_asked:
         for share, ask in INQUIRIES:
             if kind < share:
                 return ask(rng)
     if tokens > 512 and kind < 0.3:
         return summarise(rng) if kind < 0.2 else choose_name(rng, length, names)
-    return choose(rng, length, options)
+    return choose(rng, length, options, stage.error)
 
 
 def batch(teacher: Teacher, tokenizer: Tokenizer, step: int, seed: int) -> Batch:
@@ -92,7 +97,7 @@ def batch(teacher: Teacher, tokenizer: Tokenizer, step: int, seed: int) -> Batch
     while len(lessons) < SIZES[tokens]:
         one = rng.getrandbits(48)
         for tried in range(TRIES):
-            asked = question(random.Random(one), tokens, stage_of(step).all_is_asked, 1.0 - tried / TRIES)
+            asked = question(random.Random(one), tokens, stage_of(step), 1.0 - tried / TRIES)
             lesson = teacher.lesson(asked)
             if len(lesson.ids) <= tokens:
                 lessons.append(lesson)
@@ -107,7 +112,7 @@ def batch(teacher: Teacher, tokenizer: Tokenizer, step: int, seed: int) -> Batch
     for row, (lesson, asked) in enumerate(pairs):
         echoes[row, :len(lesson.ids)] = echoes_in(tokenizer, lesson, asked)
     ends = tuple(ends_of_options(tokenizer, lesson, asked) for lesson, asked in pairs)
-    return Batch(tokens, tuple(lessons), tuple(questions), ends, echoes)
+    return Batch(tokens, tuple(lessons), tuple(questions), ends, echoes, stage_of(step).choice)
 
 
 def ends_of_options(tokenizer: Tokenizer, lesson: Lesson, asked: Question) -> tuple[int, ...]:

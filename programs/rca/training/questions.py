@@ -30,8 +30,11 @@ class Question:
     fits: tuple[bool, ...] = ()
 
 
-def choose(rng: random.Random, length: float, most_options: int) -> Question:
-    """Which past incident has the same root cause, as `Choose` asks."""
+def choose(rng: random.Random, length: float, most_options: int, error: float = 0.3) -> Question:
+    """Which past incident has the same root cause, as `Choose` asks.
+
+    Options mostly stand in the order of their likeness, as retrieval would show them; how far off it is: `error`.
+    """
     world = World(rng.getrandbits(48), rng.randint(most_options + 1, most_options + 4))
     count = rng.randint(min(3, most_options - 1), most_options)
     truth = rng.randrange(len(world.categories))
@@ -41,8 +44,8 @@ def choose(rng: random.Random, length: float, most_options: int) -> Question:
     input_length = length * rng.uniform(0.3, 1.0)
     asked = world.incident(truth, input_length)
     past = [world.incident(member, length * rng.uniform(0.2, 1.0)) for member in members]
-    if rng.random() < 0.6:  # as retrieval would show them: what has more rare words in common comes first
-        past = [past[i] for i in by_likeness(asked.text, [incident.text for incident in past], rng)]
+    if rng.random() < 1 - error * 4 / 3:
+        past = [past[i] for i in by_likeness(asked.text, [incident.text for incident in past], rng, error)]
     else:
         rng.shuffle(past)
     summary = shown(asked.text)
@@ -57,7 +60,7 @@ def choose(rng: random.Random, length: float, most_options: int) -> Question:
                     {"letter": letter, "rationale": rationale}, fits)
 
 
-def by_likeness(text: str, others: list[str], rng: random.Random) -> list[int]:
+def by_likeness(text: str, others: list[str], rng: random.Random, error: float) -> list[int]:
     """Numbers of `others`, those first whose words, rare ones above all, are in `text`; not without error."""
     sets = [set(other.lower().split()) for other in others]
     seen = Counter(word for one in sets for word in one)
@@ -65,7 +68,7 @@ def by_likeness(text: str, others: list[str], rng: random.Random) -> list[int]:
     weights = {word: math.log(1 + (len(sets) + 1) / count) for word, count in seen.items()}
     likeness = [sum(weights[word] for word in one & own) / math.sqrt(1 + sum(weights[word] for word in one))
                 for one in sets]
-    return sorted(range(len(others)), key=lambda i: -likeness[i] * rng.uniform(0.7, 1.3))
+    return sorted(range(len(others)), key=lambda i: -likeness[i] * rng.uniform(1 - error, 1 + error))
 
 
 def reason(asked: Incident, past: Incident, category: str) -> str:

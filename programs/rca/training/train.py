@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,12 @@ from .storage import export_weights, load_checkpoint, save_checkpoint
 from .teacher import Teacher
 from .tokens import write_tokenizer
 
-CHOICE, WRITTEN, READ, FIT, ECHO = 1.0, 0.03, 0.003, 1.0, 1.0
-"""Weights of the losses: the first token of a choice, other tokens of answers, tokens of prompts, and the two heads."""
+WRITTEN, READ, FIT, ECHO = 0.03, 0.003, 1.0, 1.0
+"""Weights of the losses: tokens of answers, tokens of prompts, and the two heads; the course has that of choices."""
 WARM_UP, FALL = 60, 0.2
 CHECKPOINT_EVERY = 50
+MOST_COMPILED = 512
+"""Tokens of a lesson up to which compiling pays; longer ones are few."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     flags = argparse.ArgumentParser(prog="train", description=(__doc__ or "").split("\n")[0])
     flags.add_argument("--out", type=Path, required=True, help="folder of checkpoint, log and model")
     flags.add_argument("--seed", type=int, default=11)
-    flags.add_argument("--steps", type=int, default=4000, help="of the whole training")
+    flags.add_argument("--steps", type=int, default=410, help="of the whole training")
     flags.add_argument("--stop", type=int, help="stop before this step, to go on later")
     flags.add_argument("--rate", type=float, default=3e-3, help="learning rate")
     flags.add_argument("--threads", type=int, default=1)
@@ -54,12 +57,12 @@ def main(argv: list[str] | None = None) -> int:
     teacher, network = Teacher(tokenizer), Network(flags.seed)
     optimizers = make_optimizers(network)
     first = restore(flags.out / "checkpoint.pt", network, optimizers)
-    if flags.compile:
-        network.compile(dynamic=False)
+    forward = torch.compile(network.forward, dynamic=False) if flags.compile else network.forward
     for step in range(first, min(flags.steps, flags.stop or flags.steps)):
         began = time.perf_counter()
         lessons = batch(teacher, tokenizer, step, flags.seed)
-        told = learn(network, optimizers, lessons, flags.rate * rate_at(step, flags.steps))
+        run = forward if lessons.tokens <= MOST_COMPILED else network.forward
+        told = learn(network, run, optimizers, lessons, flags.rate * rate_at(step, flags.steps))
         told |= {"step": step, "tokens": lessons.tokens, "seconds": round(time.perf_counter() - began, 2)}
         with (flags.out / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(told) + "\n")
@@ -95,8 +98,9 @@ def rate_at(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / WARM_UP, (steps - step) / (FALL * steps))
 
 
-def learn(network: Network, optimizers: list[torch.optim.Optimizer], lessons: Batch, rate: float) -> dict[str, Any]:
-    """One step; what was lost, and how often choices and options were right."""
+def learn(network: Network, run: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]],
+          optimizers: list[torch.optim.Optimizer], lessons: Batch, rate: float) -> dict[str, Any]:
+    """One step; what was lost, and how often choices and options were right. `run` is the network's `forward`."""
     ids = torch.zeros(SIZES[lessons.tokens], lessons.tokens, dtype=torch.long)
     weights = torch.zeros(ids.shape)
     names: dict[tuple[int, int], str] = {}
@@ -104,9 +108,9 @@ def learn(network: Network, optimizers: list[torch.optim.Optimizer], lessons: Ba
         ids[row, :len(lesson.ids)] = torch.tensor(lesson.ids)
         weights[row, 1:len(lesson.ids)] = torch.where(torch.tensor(lesson.written[1:]), WRITTEN, READ)
         for choice in lesson.choices:
-            weights[row, choice] = CHOICE
+            weights[row, choice] = lessons.choice
             names[row, choice] = question.function
-    echoing, fitting, hidden = network(ids)
+    echoing, fitting, hidden = run(ids)
     wanted = (weights > 0).nonzero()
     kept = wanted[(weights[wanted[:, 0], wanted[:, 1]] > READ) | (torch.arange(len(wanted)) % 3 == 0)]
     rows, at = kept[:, 0], kept[:, 1]
