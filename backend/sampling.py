@@ -56,7 +56,7 @@ class TokenChoice:
 
 
 def choose_tokens(logits: Logits, rows: Sequence[int], choices: Sequence[TokenChoice]) -> list[int]:
-    """A token or `UNDEFINED` for each of `choices`, from the row of `logits` [n, vocabulary] that `rows` names for it."""
+    """A token or `UNDEFINED` for each of `choices`, from the row of `logits` [n, vocabulary] that `rows` names."""
     if all(choice.is_largest for choice in choices):
         largest = logits.argmax(axis=1)
         # Of a row with NaN, that is what argmax finds.
