@@ -165,6 +165,13 @@ def test_votes_of_samples_decide_where_they_are_asked_for() -> None:
     assert elect(["B", "C", "C"], "B") == "C" and elect(["B", "C"], "C") == "C" and elect([], "D") == "D"
 
 
+def test_without_votes_the_nearest_past_incident_counts() -> None:
+    report = investigate(sample("0001.json"), votes=0, threshold=0.0)
+    nearest = max(report["similar"], key=lambda one: one["similarity"])
+    assert nearest["chosen"] and [one["chosen"] for one in report["similar"]].count(True) == 1
+    assert report["cause"]["category"] == nearest["category"] and report["votes"] == {}
+
+
 def test_long_texts_fit_into_a_context_of_8192_tokens(tmp_path: Path) -> None:
     lines = "\n".join(f"ERROR {number} connection refused by {'x' * 300}{number:x}" for number in range(3000))
     record = {"source": "kubernetes", "query": "*", "text": lines}
