@@ -145,6 +145,6 @@ def test_an_engine_says_what_it_costs() -> None:
         assert costs_of(engine) == CostModel(**{**vars(REFERENCE), "max_batch": 5, "max_step_tokens": 77})
         engine.costs = CostModel(step=1.0)
         assert costs_of(engine) == CostModel(step=1.0, max_batch=5, max_step_tokens=77)
-        assert engine.stats() == EngineStats(kernels="reference")
+        assert engine.stats() == EngineStats(kernels="reference", kv_bytes_per_token=8)
     finally:
         engine.close()

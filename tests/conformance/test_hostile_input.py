@@ -123,7 +123,8 @@ def sleep(n):
 """, "sleepy.py")
     sem.write('host sleep(n: int) -> int from "sleepy:sleep"\n'
               "program Main() -> (x: int, y: int) { return sleep(3), 1 }")
-    process = semc_process("run", "main.sem", "--engine", "reference")
+    process = semc_process("run", "main.sem", "--engine", "reference",
+                           preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # may be ignored here
     while not (sem.folder / "started").exists():
         time.sleep(0.02)
         assert process.poll() is None
