@@ -194,10 +194,6 @@ class ContextTable:
         known = logits[:, : self._vocabulary_size]
         tokens = choose_tokens(known, rows, [call.decoder.choice() for call in waiting])
         for call, token, row in zip(waiting, tokens, rows, strict=True):
-            if token == UNDEFINED:
-                self.fail(call, EngineError("the model's logits are no finite numbers after this prompt; use dtype "
-                                            "float32, or check its weights"))
-                continue
             self._take(call, token, known[row] if call.decoder.needs_logits else None)
 
     def take(self, calls: Sequence[Call], tokens: NDArray[np.int64]) -> None:
@@ -213,6 +209,10 @@ class ContextTable:
         """`token`, chosen from `logits`, comes next in the output of `call`, unless that has ended."""
         context = self._running.get(id(call))
         if context is None:
+            return
+        if token == UNDEFINED:
+            self.fail(call, EngineError("the model's logits are no finite numbers after this prompt; use dtype "
+                                        "float32, or check its weights"))
             return
         if context.first_token is None:
             context.first_token = self._now()

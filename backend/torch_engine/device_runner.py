@@ -90,7 +90,8 @@ class DeviceTorchRunner(TorchRunner):
             tokens = None
             if following is not None:
                 assert isinstance(following.step, DevicePending)
-                tokens = following.step.result.index_select(0, to_device(following.places, self.device))
+                chosen = following.step.result.index_select(0, to_device(following.places, self.device))
+                tokens = chosen.clamp_min(0)  # no token: its call fails when the host hears of it
             logits = self._replayed(batch, tokens) if batch.can_be_followed else None
             if logits is None:
                 logits = self._launched(batch, tokens)

@@ -12,13 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..device_runner import TokenChoices
+from ..sampling import UNDEFINED
 
 WEIGHT_BITS = 44
 """Bits of the largest weight; 2^18 of these fit in 63 bits."""
 
 
 def choose_on_device(logits: Tensor, choices: TokenChoices) -> Tensor:
-    """The tokens, int64 [n] on the device of `logits` [rows, vocabulary]; nothing waits for the device."""
+    """The tokens, int64 [n] on the device of `logits` [rows, vocabulary]; nothing waits for the device.
+
+    `UNDEFINED` where the logits hold NaN or nothing finite.
+    """
     logits = logits[:, : choices.vocabulary_size]
     if not _is_range(choices.rows, len(logits)):
         logits = logits.index_select(0, to_device(choices.rows, logits.device))
@@ -29,7 +33,8 @@ def choose_on_device(logits: Tensor, choices: TokenChoices) -> Tensor:
     if len(sampled):
         rows = to_device(sampled, logits.device)
         tokens = tokens.index_copy(0, rows, _sampled(logits.index_select(0, rows).double(), choices, sampled))
-    return tokens
+    # Of a row with NaN, that is the largest; a row without finite numbers has no token.
+    return tokens.masked_fill(~logits.amax(dim=-1).isfinite(), UNDEFINED)
 
 
 def to_device(array: NDArray[np.generic], device: torch.device) -> Tensor:

@@ -6,8 +6,6 @@ what a module computes is asked of the module, not of its name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +14,7 @@ from ...kernels.cpu.elementwise import GATES, LANES, NORMS, GatedLayer, RmsNorm
 from ...kernels.cpu.library import Kernels
 from ...kernels.cpu.linear import ENTRIES, PackedLinear
 from .errors import ModelLoadError
+from .module_replacement import replace_modules
 
 CLOSE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
 """Relative distance that is still rounding."""
@@ -26,9 +25,9 @@ def use_kernels(model: nn.Module, kernels: Kernels, weights: WeightKind | None =
     """Replace what the kernels compute, in place; how many of each kind. `weights`: how those of linear layers are
     kept from then on."""
     return {
-        "gated": _replace(model, lambda module: _gated(module, kernels, weights)),
-        "norm": _replace(model, lambda module: _norm(module, kernels)),
-        "linear": _replace(model, lambda module: _linear(module, kernels, weights)),
+        "gated": replace_modules(model, lambda module: _gated(module, kernels, weights)),
+        "norm": replace_modules(model, lambda module: _norm(module, kernels)),
+        "linear": replace_modules(model, lambda module: _linear(module, kernels, weights)),
     }
 
 
@@ -37,17 +36,6 @@ def check_kept(model: nn.Module, weights: WeightKind | None) -> None:
     kinds = {module.weights.kind for module in model.modules() if isinstance(module, PackedLinear)}
     if kinds and (WeightKind.int8 in kinds) != (weights is WeightKind.int8):
         raise ModelLoadError("the weights of this model are kept otherwise by another engine; load it once more")
-
-
-def _replace(model: nn.Module, replacement: Callable[[nn.Module], nn.Module | None]) -> int:
-    count = 0
-    for module in list(model.modules()):
-        for name, child in list(module.named_children()):
-            new = replacement(child)
-            if new is not None:
-                setattr(module, name, new)
-                count += 1
-    return count
 
 
 def _linear(module: nn.Module, kernels: Kernels, weights: WeightKind | None) -> nn.Module | None:

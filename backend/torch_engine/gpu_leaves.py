@@ -6,14 +6,13 @@ a norm or of a gated layer and gives, on random numbers, what the kernel gives.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from ...kernels.triton.elementwise import WIDEST, GatedLayer, RmsNorm
 from ...kernels.triton.linear import InvariantLinear
 from .fused_attention import fused_attention
+from .module_replacement import replace_modules
 
 CLOSE = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 """Relative distance that is still rounding."""
@@ -22,22 +21,11 @@ EPSILONS = ("variance_epsilon", "eps", "epsilon")
 
 def use_gpu_kernels(model: nn.Module, *, invariant: bool = False) -> dict[str, int]:
     """Replace what the kernels compute, in place; how many of each kind. With `invariant`, linear layers too."""
-    counts = {"norm": _replace(model, _norm), "gated": _replace(model, _gated),
-              "fused attention": _replace(model, fused_attention)}
+    counts = {"norm": replace_modules(model, _norm), "gated": replace_modules(model, _gated),
+              "fused attention": replace_modules(model, fused_attention)}
     if invariant:
-        counts["invariant linear"] = _replace(model, _linear)
+        counts["invariant linear"] = replace_modules(model, _linear)
     return counts
-
-
-def _replace(model: nn.Module, replacement: Callable[[nn.Module], nn.Module | None]) -> int:
-    count = 0
-    for module in list(model.modules()):
-        for name, child in list(module.named_children()):
-            new = replacement(child)
-            if new is not None:
-                setattr(module, name, new)
-                count += 1
-    return count
 
 
 def _linear(module: nn.Module) -> nn.Module | None:

@@ -2,40 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable
 
 import numpy as np
 
-from ..work_items import Indices, KeyRun, QuerySegment
+from ..planned_step import PlannedStep
+from ..work_items import Indices
 from .regions import Regions
 from .structure import Structure, ragged_range
-
-
-class SlotChain(Protocol):
-    """Steps that follow one another."""
-
-    def slots_between(self, first: int, last: int) -> Indices:
-        """Slots of the tokens of the steps `first` to `last - 1`, int64 [last - first, segments]."""
-
-
-class PlannedStep(Protocol):
-    """A step as `backend.model_runner.StepBatch` has it.
-
-    In a `chain`, every segment is one token, the next of its context; `age` numbers its steps.
-    """
-
-    age: int
-    positions: Indices
-
-    @property
-    def chain(self) -> SlotChain: ...
-
-    @property
-    def runs(self) -> Sequence[KeyRun]: ...
-
-    @property
-    def segments(self) -> Sequence[QuerySegment]: ...
 
 
 class GrownRegions:

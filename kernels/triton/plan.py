@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..planned_step import PlannedStep
 from ..work_items import Indices, KeyRun, QuerySegment
-from .grown import GrownRegions, PlannedStep
+from .grown import GrownRegions
 from .regions import Regions, aligned_regions, joined_regions
 from .structure import Key, Structure, make_structure, ragged_range, structure_key
 from .tiles import Tiles

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from semlang.backend.device_runner import TokenChoices
 from semlang.backend.engine import SamplingOptions
-from semlang.backend.sampling import TokenChoice, choose_token
+from semlang.backend.sampling import UNDEFINED, TokenChoice, choose_token, choose_tokens
 from semlang.backend.torch_engine.device_sampling import choose_on_device
 
 
@@ -66,3 +66,12 @@ def test_shares_of_a_large_vocabulary() -> None:
     chosen = [choose_on_device(logits, TokenChoices.of([TokenChoice(options, draw, None)], [0], size)).item()
               for draw in (0.0, 0.5, 0.9999999)]
     assert chosen == [0, size // 2, int(0.9999999 * size)]
+
+
+def test_a_row_without_finite_numbers_has_no_token_and_others_have_theirs() -> None:
+    greedy, sampled = (TokenChoice(SamplingOptions(temperature=heat), 0.5, None) for heat in (0.0, 1.0))
+    logits = torch.tensor([[0.0, torch.nan, 1.0], [0.0, 5.0, 1.0], [-torch.inf] * 3, [torch.inf, 0.0, 0.0]])
+    for choice in greedy, sampled:
+        chosen = choose_on_device(logits, TokenChoices.of([choice] * 4, range(4), 3)).tolist()
+        assert chosen == [UNDEFINED, 1, UNDEFINED, UNDEFINED]
+        assert chosen == choose_tokens(logits.numpy(), range(4), [choice] * 4)
